@@ -1,0 +1,68 @@
+/**
+ * The one error class of the package. A lost race is an outcome and a bad cookie is a new session: neither is an
+ * error. What is one says what was received and what to do.
+ */
+
+/**
+ * Everything that can go wrong, for `switch (error.code)`.
+ *
+ * | code | status | when |
+ * |---|---|---|
+ * | `ERR_SESSION_OPTION` | 500 | an option is wrong; thrown at start-up only |
+ * | `ERR_SESSION_STORE` | 503 | the store could not be reached or refused service |
+ * | `ERR_SESSION_STORE_TIMEOUT` | 503 | the store did not answer, or a save did not win, within `storeTimeout` |
+ * | `ERR_SESSION_STORE_FULL` | 503 | a bounded `memoryStore()` holds as many live sessions as it may |
+ * | `ERR_SESSION_NOT_LOADED` | 500 | `load: "lazy"` and the session was used before `await sessionOf(req)` |
+ * | `ERR_SESSION_NO_SESSION` | 500 | `sessionOf(req)` on a request that no adapter has seen, or that `skip` left out |
+ * | `ERR_SESSION_GONE` | 401 | `update()` or `reload()` on a session that has ended |
+ * | `ERR_SESSION_RESERVED_KEY` | 500 | a data key has the name of a member of the session |
+ * | `ERR_SESSION_VALUE` | 500 | a value cannot be stored (Map, BigInt, function, circular, …) |
+ * | `ERR_SESSION_ASSIGN` | 500 | something other than `null` or an object was assigned to the session property |
+ * | `ERR_SESSION_COOKIE` | 500 | `session.cookie.maxAge` or `.expires` was set to something unusable |
+ * | `ERR_SESSION_UPDATE` | 500 | `update(fn)`: `fn` is no function, or returned a promise |
+ * | `ERR_SESSION_ID` | 500 | `genId` returned something that is no safe id |
+ */
+export type SessionErrorCode =
+  | "ERR_SESSION_OPTION"
+  | "ERR_SESSION_STORE"
+  | "ERR_SESSION_STORE_TIMEOUT"
+  | "ERR_SESSION_STORE_FULL"
+  | "ERR_SESSION_NOT_LOADED"
+  | "ERR_SESSION_NO_SESSION"
+  | "ERR_SESSION_GONE"
+  | "ERR_SESSION_RESERVED_KEY"
+  | "ERR_SESSION_VALUE"
+  | "ERR_SESSION_ASSIGN"
+  | "ERR_SESSION_COOKIE"
+  | "ERR_SESSION_UPDATE"
+  | "ERR_SESSION_ID";
+
+const unavailable: ReadonlySet<SessionErrorCode> = new Set<SessionErrorCode>([
+  "ERR_SESSION_STORE",
+  "ERR_SESSION_STORE_TIMEOUT",
+  "ERR_SESSION_STORE_FULL",
+]);
+
+/** Seconds for `Retry-After` on a 503 (RFC 9110 §10.2.3). */
+const retryAfterSeconds = "1";
+
+/** Every error that holdfast throws or rejects with. */
+export class SessionError extends Error {
+  override readonly name = "SessionError";
+  /** What went wrong. */
+  readonly code: SessionErrorCode;
+  /** The HTTP status that answers it; Express and Koa read this name. */
+  readonly status: number;
+  /** The same as `status`; Fastify reads this name. */
+  readonly statusCode: number;
+  /** Headers for the answer (`retry-after` on a 503); Express, Koa and Fastify send them with the error. */
+  readonly headers?: Record<string, string>;
+
+  constructor(code: SessionErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    this.status = unavailable.has(code) ? 503 : code === "ERR_SESSION_GONE" ? 401 : 500;
+    this.statusCode = this.status;
+    if (this.status === 503) this.headers = { "retry-after": retryAfterSeconds };
+  }
+}
