@@ -1,0 +1,70 @@
+/**
+ * Bounded waiting. One request may wait for the store for `storeTimeout` in all until its response has left; after
+ * that (streams, web sockets) each call has the whole time again. Monotonic time throughout (`performance.now()`).
+ */
+import { SessionError } from "./errors.ts";
+
+/** How long one request may still wait for the store. */
+export class Budget {
+  readonly #totalMs: number;
+  #leftMs: number;
+  #isUnlimited = false;
+
+  constructor(totalMs: number) {
+    this.#totalMs = totalMs;
+    this.#leftMs = totalMs;
+  }
+
+  /** From now on each call has the whole time: the response has left, nobody waits for it any more. */
+  release(): void {
+    this.#isUnlimited = true;
+  }
+
+  /**
+   * Runs `call` with its deadline and waits no longer than that, whatever the store does.
+   * @throws {SessionError} `ERR_SESSION_STORE_TIMEOUT`; a store's own failure becomes `ERR_SESSION_STORE`
+   */
+  async spend<T>(call: (deadline: number) => Promise<T>): Promise<T> {
+    const start = performance.now();
+    const waitMs = this.#isUnlimited ? this.#totalMs : this.#leftMs;
+    try {
+      if (waitMs <= 0) throw timeout(this.#totalMs);
+      return await within(call(start + waitMs), waitMs, this.#totalMs);
+    } catch (error) {
+      throw asStoreError(error);
+    } finally {
+      this.#leftMs -= performance.now() - start;
+    }
+  }
+}
+
+function within<T>(work: Promise<T>, waitMs: number, totalMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(timeout(totalMs)), waitMs);
+    work.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}
+
+/** The failure of a wait that took too long. */
+export function timeout(totalMs: number, cause?: unknown): SessionError {
+  return new SessionError(
+    "ERR_SESSION_STORE_TIMEOUT",
+    `the session store did not answer within storeTimeout (${totalMs} ms): is it up, and does its client have a command timeout?`,
+    cause === undefined ? undefined : { cause },
+  );
+}
+
+function asStoreError(error: unknown): SessionError {
+  if (error instanceof SessionError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new SessionError("ERR_SESSION_STORE", `the session store failed: ${reason}`, { cause: error });
+}

@@ -1,0 +1,86 @@
+/**
+ * What happens to sessions, for logs, metrics and web sockets. Ids are public ids; no event carries a secret or data.
+ * A listener that throws or rejects stops nothing (CVE-2021-34428): it is reported as a process warning.
+ */
+import type { SessionError } from "./errors.ts";
+import type { EndReason } from "./store.ts";
+
+/** Each event and what its listeners get. */
+export interface SessionEvents {
+  /** A session was stored for the first time. */
+  created: { id: string };
+  /** A change was stored. */
+  saved: { id: string };
+  /** A change was stored on top of somebody else's; `conflicts`: keys that both had changed (this one's value won). */
+  merged: { id: string; conflicts: string[] };
+  /** The same data under a new id (`renew()`). */
+  renewed: { id: string; previousId: string };
+  /** A session was ended. */
+  destroyed: { id: string; reason: EndReason };
+  /** A change or touch came too late: the session had ended; nothing was stored. */
+  gone: { id: string; operation: "save" | "touch" | "update" | "reload"; reason: EndReason | "unknown" };
+  /** A cookie that is not (or no longer) a session: the request goes on with a new, anonymous one. */
+  rejected: { reason: RejectReason; id?: string; address?: string };
+  /** Two requests changed one key; the later one won. */
+  conflict: { id: string; key: string };
+  /** The store failed or was too slow. */
+  storeError: { operation: StoreOperation; error: SessionError; id?: string };
+  /** A cookie was due and could not be set. */
+  cookieSkipped: { id: string; reason: "headers-sent" | "insecure" };
+}
+
+/** Why a cookie was refused. */
+export type RejectReason = "malformed" | "bad-signature" | "unknown" | "garbage";
+
+/** What the store was asked when it failed. */
+export type StoreOperation = "read" | "write" | "touch" | "remove";
+
+/** A listener of one event. */
+export type Listener<K extends keyof SessionEvents> = (event: SessionEvents[K]) => unknown;
+
+/** A small typed emitter; `on` returns the function that ends the subscription. */
+export class Events {
+  readonly #listeners = new Map<keyof SessionEvents, Set<(event: never) => unknown>>();
+
+  on<K extends keyof SessionEvents>(name: K, listener: Listener<K>): () => void {
+    const set = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, set);
+    set.add(listener);
+    return () => void set.delete(listener);
+  }
+
+  emit<K extends keyof SessionEvents>(name: K, event: SessionEvents[K]): void {
+    const set = this.#listeners.get(name);
+    if (set === undefined) return;
+    for (const listener of [...set]) {
+      try {
+        // `on` is the only writer and pairs each name with its own listeners.
+        const result = (listener as Listener<K>)(event);
+        if (result instanceof Promise) result.catch((error: unknown) => report(name, error));
+      } catch (error) {
+        report(name, error);
+      }
+    }
+  }
+}
+
+function report(name: string, error: unknown): void {
+  const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.emitWarning(`a listener of "${name}" failed: ${reason}`, {
+    type: "HoldfastWarning",
+    code: "HOLDFAST_LISTENER",
+  });
+}
+
+/** Reports, each code once in the life of its owner, through `process.emitWarning`. */
+export class Notices {
+  readonly #seen = new Set<string>();
+
+  /** `key` tells reports of one code apart (a data key); at most 1000 are remembered, and so reported. */
+  once(code: string, message: string, key = ""): void {
+    const mark = `${code} ${key}`;
+    if (this.#seen.has(mark) || this.#seen.size >= 1000) return;
+    this.#seen.add(mark);
+    process.emitWarning(message, { type: "HoldfastWarning", code });
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * The options: what a user writes, checked once at start-up into a frozen copy. Every refusal shows what was received
+ * and what to write instead; a secret is never shown. The user's object is never written to.
+ */
+
+import type { IncomingMessage } from "node:http";
+import type { Codec } from "./codec.ts";
+import { type CookieInput, type CookieOptions, resolveCookie } from "./cookie-options.ts";
+import { SessionError } from "./errors.ts";
+import { randomSecret } from "./id.ts";
+import { choiceOf, type Duration, durationOf, flagOf, refuse, refuseUnknown } from "./option-checks.ts";
+import type { Transform } from "./record.ts";
+import type { Store } from "./store.ts";
+
+/** What `createSessions` and each adapter's `session` take. */
+export interface SessionOptions {
+  /** Key or keys for the cookie's signature, each at least 32 characters; the first signs, all verify. Required. */
+  secret: string | readonly string[];
+  /** Where sessions are kept. @default memoryStore() */
+  store?: Store;
+  /** Idle timeout. @default "1d" */
+  ttl?: Duration;
+  /** Whether activity extends the lifetime; `false`: it is fixed from creation. @default true */
+  rolling?: boolean;
+  /** How often activity is written down at most; 0: every request. @default ttl / 20, at most "60s" */
+  touchInterval?: Duration;
+  /** From creation or the last login, whatever the activity; `null`: none. @default "30d" */
+  absoluteTimeout?: Duration | null;
+  /** The cookie. */
+  cookie?: CookieInput;
+  /** `"lazy"`: no store call until `await sessionOf(request)`. @default "eager" */
+  load?: "eager" | "lazy";
+  /** Requests without a session (assets, health checks): the session property reads `undefined`. @default none */
+  skip?: (request: IncomingMessage) => boolean;
+  /** When a session is saved. @default "before-response" */
+  commit?: "before-response";
+  /** How long one request may wait for the store in all, retries included. @default "1s" */
+  storeTimeout?: Duration;
+  /** What a store that fails does to a request: a 503 at the first access to the session. @default "fail" */
+  onStoreError?: "fail";
+  /** Data to text and back. @default JSON */
+  codec?: Codec;
+  /** Steps on the way to the store: compression, encryption. @default none */
+  transforms?: readonly Transform[];
+  /** Makes the cookie's secret: 22 to 128 base64url characters. @default 24 random bytes */
+  genId?: () => string;
+}
+
+/** The options, checked, with defaults and times in ms. Frozen. */
+export interface ResolvedOptions {
+  readonly secrets: readonly string[];
+  /** `undefined`: none was given. */
+  readonly store: Store | undefined;
+  readonly ttlMs: number;
+  readonly rolling: boolean;
+  readonly touchIntervalMs: number;
+  readonly absoluteTimeoutMs: number | null;
+  readonly cookie: CookieOptions;
+  readonly load: "eager" | "lazy";
+  readonly skip: ((request: IncomingMessage) => boolean) | undefined;
+  readonly storeTimeoutMs: number;
+  /** `undefined`: JSON. */
+  readonly codec: Codec | undefined;
+  readonly transforms: readonly Transform[];
+  readonly genId: () => string;
+}
+
+const known: readonly string[] = [
+  "secret",
+  "store",
+  "ttl",
+  "rolling",
+  "touchInterval",
+  "absoluteTimeout",
+  "cookie",
+  "load",
+  "skip",
+  "commit",
+  "storeTimeout",
+  "onStoreError",
+  "codec",
+  "transforms",
+  "genId",
+];
+
+/** ASVS 11.2, and what @fastify/session asks: below that a key can be searched for. */
+const minSecretLength = 32;
+
+/**
+ * Checks the options and fills in the defaults.
+ * @throws {SessionError} `ERR_SESSION_OPTION`
+ */
+export function resolveOptions(options: SessionOptions): ResolvedOptions {
+  if (typeof options !== "object" || options === null) {
+    refuse("options", options, "pass an object such as { secret: process.env.SESSION_SECRET }");
+  }
+  refuseUnknown("", options, known);
+  const ttlMs = durationOf("ttl", options.ttl ?? "1d");
+  const absoluteTimeoutMs =
+    options.absoluteTimeout === null ? null : durationOf("absoluteTimeout", options.absoluteTimeout ?? "30d");
+  if (absoluteTimeoutMs !== null && ttlMs > absoluteTimeoutMs) {
+    refuse("ttl", options.ttl ?? "1d", `lower it to absoluteTimeout (${absoluteTimeoutMs} ms) or below, or raise that`);
+  }
+  return Object.freeze({
+    secrets: secretsOf(options.secret),
+    store: storeOf(options.store),
+    ttlMs,
+    rolling: flagOf("rolling", options.rolling, true),
+    touchIntervalMs: touchIntervalOf(options.touchInterval, ttlMs),
+    absoluteTimeoutMs,
+    cookie: resolveCookie(options.cookie ?? {}),
+    load: choiceOf("load", options.load, ["eager", "lazy"] as const),
+    skip: functionOf("skip", options.skip),
+    storeTimeoutMs: durationOf("storeTimeout", options.storeTimeout ?? "1s"),
+    codec: codecOf(options.codec),
+    transforms: transformsOf(options.transforms ?? []),
+    genId: functionOf("genId", options.genId) ?? randomSecret,
+    ...onlyChoice("commit", options.commit, "before-response"),
+    ...onlyChoice("onStoreError", options.onStoreError, "fail"),
+  });
+}
+
+function functionOf<T>(name: string, value: T): T {
+  if (value === undefined || typeof value === "function") return value;
+  return refuse(name, value, "write a function, or leave it out");
+}
+
+function onlyChoice(name: string, value: unknown, only: string): Record<string, never> {
+  choiceOf(name, value, [only]);
+  return {};
+}
+
+function secretsOf(secret: unknown): readonly string[] {
+  const secrets: readonly unknown[] = Array.isArray(secret) ? secret : [secret];
+  if (secrets.length === 0) refuse("secret", secret, "give at least one key; the first signs, all verify");
+  return Object.freeze(
+    secrets.map((key, index) => secretOf(key, Array.isArray(secret) ? `secret[${index}]` : "secret")),
+  );
+}
+
+function secretOf(key: unknown, name: string): string {
+  const cure = `give a random string of at least ${minSecretLength} characters, for example process.env.SESSION_SECRET`;
+  if (typeof key !== "string") return refuse(name, key, cure);
+  if (key.length >= minSecretLength) return key;
+  throw new SessionError(
+    "ERR_SESSION_OPTION",
+    `option ${name}: received a string of ${key.length} characters; ${cure}`,
+  );
+}
+
+function storeOf(store: Store | undefined): Store | undefined {
+  if (store === undefined) return undefined;
+  const verbs = ["read", "write", "touch", "remove", "now"] as const;
+  const missing = verbs.filter((verb) => typeof store?.[verb] !== "function");
+  if (missing.length === 0) return store;
+  return refuse("store", store, `it has no ${missing.join(", ")}: pass redisStore(client), memoryStore() or a Store`);
+}
+
+function touchIntervalOf(value: unknown, ttlMs: number): number {
+  if (value === undefined) return Math.min(Math.floor(ttlMs / 20), 60_000);
+  const interval = durationOf("touchInterval", value, 0);
+  return interval < ttlMs ? interval : refuse("touchInterval", value, `write less than ttl (${ttlMs} ms)`);
+}
+
+function codecOf(codec: Codec | undefined): Codec | undefined {
+  if (codec === undefined) return undefined;
+  if (typeof codec?.encode === "function" && typeof codec.decode === "function") return codec;
+  return refuse("codec", codec, "pass { encode(data), decode(text) }");
+}
+
+function transformsOf(transforms: readonly Transform[]): readonly Transform[] {
+  if (!Array.isArray(transforms)) return refuse("transforms", transforms, "pass an array");
+  for (const [index, transform] of transforms.entries()) {
+    if (typeof transform?.apply !== "function" || typeof transform.undo !== "function") {
+      refuse(`transforms[${index}]`, transform, "pass { apply(bytes, { key }), undo(bytes, { key }) }");
+    }
+  }
+  return Object.freeze([...transforms]);
+}

@@ -1,0 +1,60 @@
+/**
+ * What a session's payload holds: one line with what the session keeps beside its data (empty for most), a line feed,
+ * and the codec's text; then the transforms, in order. Stores see the bytes only.
+ */
+import type { Codec, Data } from "./codec.ts";
+
+/** A step on the way to and from the store: compression, encryption. Synchronous; `undo` may throw on what isn't its own. */
+export interface Transform {
+  apply(bytes: Uint8Array, context: { key: string }): Uint8Array;
+  undo(bytes: Uint8Array, context: { key: string }): Uint8Array;
+}
+
+/** What a session keeps beside its data. */
+export interface Meta {
+  /** `session.cookie.maxAge` of this session alone: ms, or `null` for a browser-session cookie; absent: the option's. */
+  maxAge?: number | null;
+}
+
+/** A payload, taken apart but not decoded. */
+export interface Content {
+  meta: Meta;
+  text: string;
+}
+
+/** To bytes for the store. */
+export function pack(content: Content, key: string, transforms: readonly Transform[]): Uint8Array {
+  const meta = content.meta.maxAge === undefined ? "" : JSON.stringify(content.meta);
+  let bytes: Uint8Array = Buffer.from(`${meta}\n${content.text}`);
+  for (const transform of transforms) bytes = transform.apply(bytes, { key });
+  return bytes;
+}
+
+/** From bytes of the store. Throws on anything that `pack` can't have made. */
+export function unpack(payload: Uint8Array, key: string, transforms: readonly Transform[]): Content {
+  let bytes = payload;
+  for (const transform of [...transforms].reverse()) bytes = transform.undo(bytes, { key });
+  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+  const end = whole.indexOf("\n");
+  if (end < 0) throw new SyntaxError("the payload has no first line");
+  return { meta: end === 0 ? {} : readMeta(whole.slice(0, end)), text: whole.slice(end + 1) };
+}
+
+function readMeta(line: string): Meta {
+  const meta: unknown = JSON.parse(line);
+  if (typeof meta !== "object" || meta === null) throw new SyntaxError("the payload's first line is no object");
+  const maxAge = "maxAge" in meta ? meta.maxAge : undefined;
+  if (maxAge === undefined) return {};
+  if (maxAge !== null && !(typeof maxAge === "number" && Number.isFinite(maxAge) && maxAge > 0)) {
+    throw new SyntaxError("the payload's maxAge is no duration");
+  }
+  return { maxAge };
+}
+
+/** Decodes a text; throws unless the codec gives an object with string keys. */
+export function decodeData(text: string, codec: Codec): Data {
+  const data: unknown = codec.decode(text);
+  if (typeof data !== "object" || data === null || Array.isArray(data)) throw new TypeError("the data are no object");
+  // Checked above; a codec's own type says the same.
+  return data as Data;
+}
