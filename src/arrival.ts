@@ -1,0 +1,106 @@
+/**
+ * From the request's cookie to the record in the store: parse, verify, hash, read. Says why a request has no session
+ * (`NODE_DEBUG=holdfast`, and the `rejected` event). Makes no session and touches no response.
+ */
+import { debuglog } from "node:util";
+import { type Context, callStore } from "./context.ts";
+import { readCookies, verifyCookie } from "./cookie.ts";
+import type { Budget } from "./deadline.ts";
+import type { RejectReason } from "./events.ts";
+import type { Exchange } from "./exchange.ts";
+import { publicIdOf } from "./id.ts";
+import type { EndReason, LiveRecord } from "./store.ts";
+
+const debug = debuglog("holdfast");
+
+/** What a request brought. */
+export type Arrival =
+  | { kind: "none" }
+  | {
+      kind: "live";
+      secret: string /** Which key signed the cookie; 0 is the newest. */;
+      keyIndex: number;
+      record: LiveRecord;
+    }
+  /** Its own browser ended or rotated it a moment ago: only a login may begin a session here. */
+  | { kind: "ended"; secret: string; reason: EndReason };
+
+interface Candidate {
+  secret: string;
+  keyIndex: number;
+}
+
+/** Why a session is empty, on `NODE_DEBUG=holdfast`; the id is the public one. */
+export function explainEmpty(reason: string, id?: string): void {
+  debug(id === undefined ? "empty session: %s" : "empty session: %s (id %s)", reason, id ?? "");
+}
+
+/** The cookies that are signed by one of our keys, in order. An empty list costs no store call. */
+export function candidatesOf(context: Context, exchange: Exchange): { candidates: Candidate[]; hasCookie: boolean } {
+  const { cookie, secrets } = context.options;
+  const values = readCookies(exchange.cookieHeader, cookie.name);
+  const candidates: Candidate[] = [];
+  for (const value of values) {
+    const verified = verifyCookie(value, secrets);
+    if ("secret" in verified) candidates.push(verified);
+    else reject(context, exchange, verified.reason);
+  }
+  if (values.length === 0) {
+    explainEmpty("no cookie");
+    noticeOtherName(context, exchange);
+  }
+  return { candidates, hasCookie: values.length > 0 };
+}
+
+/** Reads the candidates until one is alive. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function lookUp(
+  context: Context,
+  budget: Budget,
+  exchange: Exchange,
+  candidates: readonly Candidate[],
+): Promise<Arrival> {
+  let ended: Arrival | undefined;
+  for (const { secret, keyIndex } of candidates) {
+    const id = publicIdOf(secret);
+    const record = await callStore(context, budget, { operation: "read", id }, (store, call) => store.read(id, call));
+    if (record?.kind === "live") return { kind: "live", secret, keyIndex, record };
+    if (record === undefined) reject(context, exchange, "unknown", id);
+    else if (record.kind === "garbage") reject(context, exchange, "garbage", id, record.detail);
+    else {
+      const reason = record.kind === "moved" ? "renewed" : record.reason;
+      explainEmpty(reason === "expired" ? "expired" : `ended (${reason})`, id);
+      if (isOwnEnd(reason)) ended ??= { kind: "ended", secret, reason };
+    }
+  }
+  return ended ?? { kind: "none" };
+}
+
+/** Reports a cookie that is not a session. */
+export function reject(context: Context, exchange: Exchange, reason: RejectReason, id?: string, detail?: string): void {
+  explainEmpty(detail === undefined ? reason.replace("-", " ") : `${reason}: ${detail}`, id);
+  const { address } = exchange;
+  context.events.emit("rejected", {
+    reason,
+    ...(id === undefined ? {} : { id }),
+    ...(address === undefined ? {} : { address }),
+  });
+}
+
+/** Logged out or rotated by its own browser; ended from elsewhere or expired, the cookie is as good as none. */
+function isOwnEnd(reason: EndReason): boolean {
+  return reason === "logout" || reason === "rotated" || reason === "renewed";
+}
+
+/** Nodes that disagree about `secure` or `domain` use different default names: sessions seem to vanish. */
+function noticeOtherName(context: Context, exchange: Exchange): void {
+  const { name, otherName } = context.options.cookie;
+  if (otherName === undefined || !exchange.cookieHeader?.includes(otherName)) return;
+  const isSigned = readCookies(exchange.cookieHeader, otherName).some(
+    (value) => "secret" in verifyCookie(value, context.options.secrets),
+  );
+  if (!isSigned) return;
+  context.notices.once(
+    "HOLDFAST_COOKIE_NAME",
+    `a request carried a signed session cookie named "${otherName}", but this node's is "${name}": give all nodes the same cookie options (secure, domain, path), or set cookie.name`,
+  );
+}

@@ -1,0 +1,183 @@
+/**
+ * Writing a session down: compare-and-set until it wins, three-way merge when somebody else was first, `update(fn)`,
+ * touch and reload. Decides nothing about cookies or responses; works on a SessionState within a Budget.
+ */
+import type { Data } from "./codec.ts";
+import { compareAndSet, cut, readRecord, reasonOf } from "./compare-and-set.ts";
+import { type Context, callStore } from "./context.ts";
+import type { Budget } from "./deadline.ts";
+import { SessionError } from "./errors.ts";
+import type { SessionEvents } from "./events.ts";
+import { merge, rebase, setKey } from "./merge.ts";
+import type { Content } from "./record.ts";
+import { dataOf, encode, type Known, knownFrom, type SessionState } from "./session-state.ts";
+import type { EndReason } from "./store.ts";
+
+/** What a save came to. `"gone"`: the session had ended, nothing was stored. */
+export type Outcome = "unchanged" | "saved" | "merged" | "gone";
+
+/**
+ * Saves what changed. `force`: an untouched new session too.
+ * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`, `ERR_SESSION_STORE…`
+ */
+export async function save(state: SessionState, budget: Budget, force = false): Promise<Outcome> {
+  const mine = state.content();
+  if (!state.differs(mine) && !(force && state.phase === "new")) return "unchanged";
+  if (state.phase === "ended") return tooLate(state, mine, "save");
+  const { context, baseline } = state;
+  let conflicts: string[] = [];
+  const written = await compareAndSet(state, budget, (known) => {
+    if (known === state.known) return mine;
+    const merged = mergeContents(context, baseline, mine, known);
+    conflicts = merged.conflicts;
+    return merged.content;
+  });
+  if ("gone" in written) {
+    state.end(written.gone);
+    return tooLate(state, mine, "save");
+  }
+  if ("unchanged" in written) return "unchanged";
+  const isMerged = written.known.content !== mine;
+  adopt(state, written.known);
+  if (!isMerged) {
+    context.events.emit("saved", { id: state.id });
+    return "saved";
+  }
+  rebase(state.data, dataOf(context, mine.text), dataOf(context, written.known.content.text), context.codec);
+  for (const key of conflicts) context.events.emit("conflict", { id: state.id, key });
+  context.events.emit("merged", { id: state.id, conflicts });
+  return "merged";
+}
+
+/**
+ * Runs `fn` on the newest data until its result is stored; the request's own unsaved changes stay pending.
+ * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_SESSION_UPDATE`, and what `save` throws
+ */
+export async function update<T>(state: SessionState, budget: Budget, fn: (data: Data) => T): Promise<T> {
+  if (typeof fn !== "function") {
+    throw new SessionError("ERR_SESSION_UPDATE", `update(fn): received a ${typeof fn}; pass a synchronous function`);
+  }
+  if (state.phase === "ended") throw gone(state, "update", state.endReason);
+  const { context, baseline } = state;
+  // Set by every run of `fn`; the last run is the one that counts.
+  const last: { result?: T } = {};
+  const written = await compareAndSet(state, budget, (known) => {
+    const data = known === undefined ? {} : dataOf(context, known.content.text);
+    last.result = fn(data);
+    refusePromise(last.result);
+    const text = encode(context, data);
+    if (text === (known?.content.text ?? context.emptyText)) return undefined;
+    return { meta: known?.content.meta ?? {}, text };
+  });
+  if ("gone" in written) {
+    state.end(written.gone);
+    throw gone(state, "update", written.gone);
+  }
+  if ("known" in written) {
+    adopt(state, written.known);
+    context.events.emit("saved", { id: state.id });
+    rebase(state.data, dataOf(context, baseline.text), dataOf(context, written.known.content.text), context.codec);
+  }
+  // Every path to here ran `fn`.
+  return last.result as T;
+}
+
+/** Extends the lifetime; `false`: there was nothing to extend. */
+export async function touch(state: SessionState, budget: Budget): Promise<boolean> {
+  const { context, known } = state;
+  if (known === undefined) return false;
+  const touchedAt = context.store.now();
+  const expiresAt = cut(touchedAt + state.idleMs, known.absoluteExpiresAt);
+  const stamp = { version: known.version, touchedAt, expiresAt };
+  const result = await callStore(context, budget, { operation: "touch", id: state.id }, (store, call) =>
+    store.touch(state.id, stamp, call),
+  );
+  if (result === "gone") {
+    state.end("unknown");
+    context.events.emit("gone", { id: state.id, operation: "touch", reason: "unknown" });
+    return false;
+  }
+  // Superseded: the save that moved the version on extended the session as well.
+  Object.assign(known, { touchedAt, expiresAt });
+  state.isExtended = true;
+  return true;
+}
+
+/**
+ * Drops local changes and reads again, into the same object.
+ * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_SESSION_STORE…`
+ */
+export async function reload(state: SessionState, budget: Budget): Promise<void> {
+  const { context } = state;
+  if (state.phase === "ended") throw gone(state, "reload", state.endReason);
+  const read = state.phase === "new" ? undefined : await readRecord(state, budget);
+  let data: Data = {};
+  if (read?.kind === "live") {
+    const known = knownFrom(context, state.id, read);
+    data = dataOf(context, known.content.text);
+    state.known = known;
+    state.baseline = known.content;
+  } else if (state.phase === "live") {
+    state.end(reasonOf(read));
+    throw gone(state, "reload", state.endReason);
+  }
+  state.maxAge = state.baseline.meta.maxAge;
+  for (const key of Object.keys(state.data)) delete state.data[key];
+  for (const key of Object.keys(data)) setKey(state.data, key, data[key]);
+}
+
+function adopt(state: SessionState, known: Known): void {
+  const isCreated = state.phase === "new";
+  if (isCreated || known.content.meta.maxAge !== state.known?.content.meta.maxAge) state.isCookieDue = true;
+  if (state.isTouchDue(known.touchedAt)) state.isExtended = true;
+  // A `maxAge` that this request left alone follows the store's.
+  if (state.maxAge === state.baseline.meta.maxAge) state.maxAge = known.content.meta.maxAge;
+  state.phase = "live";
+  state.known = known;
+  state.baseline = known.content;
+  if (isCreated) state.context.events.emit("created", { id: state.id });
+}
+
+function mergeContents(
+  context: Context,
+  base: Content,
+  mine: Content,
+  known: Known | undefined,
+): { content: Content; conflicts: string[] } {
+  const theirs = known?.content ?? { meta: {}, text: context.emptyText };
+  const [before, my, their] = [base, mine, theirs].map((content) => dataOf(context, content.text)) as [
+    Data,
+    Data,
+    Data,
+  ];
+  const { data, conflicts } = merge(before, my, their, context.codec);
+  const meta = mine.meta.maxAge === base.meta.maxAge ? theirs.meta : mine.meta;
+  return { content: { meta, text: encode(context, data) }, conflicts };
+}
+
+function tooLate(state: SessionState, mine: Content, operation: "save"): Outcome {
+  // Reported once; a later change would be reported again.
+  state.baseline = mine;
+  state.context.events.emit("gone", { id: state.id, operation, reason: state.endReason });
+  return "gone";
+}
+
+function gone(
+  state: SessionState,
+  operation: SessionEvents["gone"]["operation"],
+  reason: EndReason | "unknown",
+): SessionError {
+  state.context.events.emit("gone", { id: state.id, operation, reason });
+  const message = `${operation}(): the session has ended (${reason}); begin a new one with regenerate()`;
+  return new SessionError("ERR_SESSION_GONE", message);
+}
+
+function refusePromise(result: unknown): void {
+  if (typeof result !== "object" || result === null || !("then" in result) || typeof result.then !== "function") return;
+  // Nobody waits for it: its failure must not end the process.
+  if (result instanceof Promise) result.catch(() => {});
+  throw new SessionError(
+    "ERR_SESSION_UPDATE",
+    "update(fn): fn returned a promise; do the waiting before, fn must be synchronous",
+  );
+}

@@ -1,0 +1,123 @@
+/**
+ * Compare-and-set on a session's record: write on top of what is known, and when somebody else was first, again on top
+ * of theirs, until it wins or the budget ends. What is written is the caller's to say; a lost race is a result.
+ */
+import { randomInt } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Context, callStore } from "./context.ts";
+import type { Budget } from "./deadline.ts";
+import { SessionError } from "./errors.ts";
+import { type Content, pack } from "./record.ts";
+import { dataOf, type Known, knownFrom, type SessionState } from "./session-state.ts";
+import type { EndReason, LiveRecord, NewRecord, StoreRecord } from "./store.ts";
+
+/** A record for `content`, on top of what is known. */
+export function recordFor(
+  state: SessionState,
+  known: Known | undefined,
+  content: Content,
+  id: string = state.id,
+): NewRecord {
+  const { rolling, ttlMs, absoluteTimeoutMs, transforms } = state.context.options;
+  const idleMs = content.meta.maxAge ?? ttlMs;
+  const now = state.context.store.now();
+  const absolute = absoluteTimeoutMs === null ? null : now + absoluteTimeoutMs;
+  const absoluteExpiresAt = known === undefined ? absolute : known.absoluteExpiresAt;
+  const isFixed = !rolling && known !== undefined && known.content.meta.maxAge === content.meta.maxAge;
+  return {
+    kind: "live",
+    createdAt: known?.createdAt ?? now,
+    touchedAt: now,
+    expiresAt: isFixed ? known.expiresAt : cut(now + idleMs, absoluteExpiresAt),
+    absoluteExpiresAt,
+    payload: pack(content, id, transforms),
+  };
+}
+
+/** The earlier of both deadlines. */
+export function cut(expiresAt: number, absoluteExpiresAt: number | null): number {
+  return absoluteExpiresAt === null ? expiresAt : Math.min(expiresAt, absoluteExpiresAt);
+}
+
+/** What it came to. */
+export type Written = { known: Known } | { gone: EndReason | "unknown" } | { unchanged: true };
+
+/** Writes what `make` gives for the newest record until that wins; `make` gives `undefined` for "no change". */
+export async function compareAndSet(
+  state: SessionState,
+  budget: Budget,
+  make: (known: Known | undefined) => Content | undefined,
+): Promise<Written> {
+  let { known } = state;
+  for (let attempt = 0; ; attempt++) {
+    const content = make(known);
+    const current =
+      content === undefined ? await newer(state, budget, known) : await write(state, budget, known, content);
+    if ("known" in current || "unchanged" in current) return current;
+    if (current.record?.kind !== "live") return { gone: reasonOf(current.record) };
+    known = readable(state.context, state.id, current.record);
+    if (known === undefined) return { gone: "unknown" };
+    await budget.spend(() => pause(attempt));
+  }
+}
+
+type Attempted = { known: Known } | { unchanged: true } | { record: StoreRecord | undefined };
+
+async function write(
+  state: SessionState,
+  budget: Budget,
+  known: Known | undefined,
+  content: Content,
+): Promise<Attempted> {
+  const record = recordFor(state, known, content);
+  const call = { operation: "write", id: state.id } as const;
+  const result = await callStore(state.context, budget, call, (store, options) =>
+    store.write(state.id, record, known?.version ?? "absent", options),
+  );
+  if (result.ok) return { known: { ...record, version: result.version, content } };
+  if (known !== undefined) return { record: result.current };
+  throw idInUse();
+}
+
+/** A fresh id that is taken: never merged onto what stands there, which is another user's session. */
+export function idInUse(): SessionError {
+  return new SessionError(
+    "ERR_SESSION_ID",
+    "genId returned an id that is in use already: return at least 128 bits from a cryptographic generator",
+  );
+}
+
+/** A record, taken apart and known to decode; `undefined`: garbage. */
+export function readable(context: Context, id: string, record: LiveRecord): Known | undefined {
+  try {
+    const known = knownFrom(context, id, record);
+    dataOf(context, known.content.text);
+    return known;
+  } catch {
+    return undefined;
+  }
+}
+
+/** "No change" counts only if nothing newer stands in the store. */
+async function newer(state: SessionState, budget: Budget, known: Known | undefined): Promise<Attempted> {
+  if (known === undefined) return { unchanged: true };
+  const record = await readRecord(state, budget);
+  return record?.kind === "live" && record.version === known.version ? { unchanged: true } : { record };
+}
+
+/** Reads the record of a session. */
+export function readRecord(state: SessionState, budget: Budget): Promise<StoreRecord | undefined> {
+  return callStore(state.context, budget, { operation: "read", id: state.id }, (store, call) =>
+    store.read(state.id, call),
+  );
+}
+
+/** The first two retries at once, then with growing jitter: whoever lost must not lose to the same again. */
+async function pause(attempt: number): Promise<void> {
+  if (attempt >= 2) await delay(randomInt(1, Math.min(2 ** attempt, 32)));
+}
+
+/** Why a session whose record is not live has ended, as far as the store tells. */
+export function reasonOf(record: StoreRecord | undefined): EndReason | "unknown" {
+  return record?.kind === "ended" ? record.reason : "unknown";
+}

@@ -1,0 +1,47 @@
+/**
+ * What every part of one engine shares, and the one way to call its store: within a budget, failures reported.
+ */
+import type { LRUCache } from "lru-cache";
+import type { Codec } from "./codec.ts";
+import type { Budget } from "./deadline.ts";
+import { SessionError } from "./errors.ts";
+import type { Events, Notices, StoreOperation } from "./events.ts";
+import type { ResolvedOptions } from "./options.ts";
+import type { Store, StoreCall } from "./store.ts";
+
+/** One engine's shared parts. */
+export interface Context {
+  readonly options: ResolvedOptions;
+  readonly store: Store;
+  readonly codec: Codec;
+  /** The codec's text of no data at all. */
+  readonly emptyText: string;
+  readonly events: Events;
+  readonly notices: Notices;
+  /** Public ids that this process saw rotate or end a moment ago: their cookie is not sent again. */
+  readonly endedIds: LRUCache<string, true>;
+}
+
+/** How long a tombstone stands, and how long a process remembers an ended id: longer than any request in flight. */
+export const tombstoneMs = 60_000;
+
+/**
+ * Calls one verb of the store.
+ * @throws {SessionError} `ERR_SESSION_STORE`, `ERR_SESSION_STORE_TIMEOUT`, …; reported as `storeError`
+ */
+export async function callStore<T>(
+  context: Context,
+  budget: Budget,
+  call: { operation: StoreOperation; id: string; durable?: boolean },
+  verb: (store: Store, call: StoreCall) => Promise<T>,
+): Promise<T> {
+  try {
+    return await budget.spend((deadline) => verb(context.store, { deadline, durable: call.durable ?? false }));
+  } catch (error) {
+    // The budget turns every failure of a store into this class.
+    if (error instanceof SessionError) {
+      context.events.emit("storeError", { operation: call.operation, error, id: call.id });
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What a response says about the session: `Set-Cookie`, `Cache-Control` and `Vary`, and a report where a cookie that is
+ * due can't be set. Decides from the session's state; calls no store.
+ */
+import type { Context } from "./context.ts";
+import { attributesFor, clearCookie, contradiction, setCookie, signCookie, valueFor, withSetCookie } from "./cookie.ts";
+import type { Exchange } from "./exchange.ts";
+import { durationOf } from "./option-checks.ts";
+import type { SessionState } from "./session-state.ts";
+
+/** Sends, re-sends or clears the cookie, where one of them is due. */
+export function deliverCookie(exchange: Exchange, state: SessionState, browser: { hasCookie: boolean }): void {
+  const { context } = state;
+  if (state.phase === "live") {
+    const maxAgeMs = cookieLifetime(exchange, state);
+    const isDue = state.isCookieDue || (state.isExtended && maxAgeMs !== null);
+    if (!isDue || context.endedIds.has(state.id)) return;
+    if (send(context, exchange, state.id, (attributes) => liveCookie(state, attributes, maxAgeMs))) {
+      state.isCookieDue = false;
+      state.isClearDue = false;
+      browser.hasCookie = true;
+    }
+    state.isExtended = false;
+  } else if (state.isClearDue && browser.hasCookie) {
+    state.isClearDue = false;
+    send(context, exchange, state.id, (attributes) => clearCookie(context.options.cookie.name, attributes));
+  }
+}
+
+/** Whether the browser keeps the cookie for a time of its own, which must be told when the session's is extended. */
+export function isPersistent(exchange: Exchange, state: SessionState): boolean {
+  return cookieLifetime(exchange, state) !== null;
+}
+
+/** `Vary: Cookie`: the response was made with the session (Flask's CVE-2023-30861). */
+export function varyByCookie(exchange: Exchange): void {
+  if (exchange.headersSent) return;
+  const earlier = exchange.getHeader("vary");
+  const list = earlier === undefined ? "" : Array.isArray(earlier) ? earlier.join(", ") : String(earlier);
+  const names = list.split(",").map((name) => name.trim().toLowerCase());
+  if (names.includes("cookie") || names.includes("*")) return;
+  exchange.setHeader("vary", list === "" ? "Cookie" : `${list}, Cookie`);
+}
+
+type Attributes = ReturnType<typeof attributesFor>;
+
+function liveCookie(state: SessionState, attributes: Attributes, maxAgeMs: number | null): string {
+  const { cookie, secrets } = state.context.options;
+  return setCookie(cookie.name, signCookie(state.secret, secrets), attributes, maxAgeMs);
+}
+
+/** Puts a cookie on the response; `false`: it could not, which was reported. */
+function send(context: Context, exchange: Exchange, id: string, make: (attributes: Attributes) => string): boolean {
+  const { cookie } = context.options;
+  if (exchange.headersSent) {
+    skip(
+      context,
+      id,
+      "headers-sent",
+      "the response's headers had left: change the session before, or await session.save()",
+    );
+    return false;
+  }
+  const attributes = attributesFor(cookie, exchange.raw, exchange.secure);
+  const problem = contradiction(cookie.name, attributes);
+  if (problem !== undefined) {
+    skip(context, id, "insecure", `browsers refuse ${problem}: serve HTTPS, or trust the proxy that does`);
+    return false;
+  }
+  if (attributes.secure && !exchange.secure) noticeInsecure(context);
+  exchange.setHeader("set-cookie", withSetCookie(exchange.getHeader("set-cookie"), cookie.name, make(attributes)));
+  // OWASP Session Management, "web content caching".
+  if (exchange.getHeader("cache-control") === undefined) exchange.setHeader("cache-control", "no-store");
+  return true;
+}
+
+function skip(context: Context, id: string, reason: "headers-sent" | "insecure", cure: string): void {
+  context.events.emit("cookieSkipped", { id, reason });
+  context.notices.once("HOLDFAST_COOKIE_SKIPPED", `a session cookie could not be set: ${cure}`, reason);
+}
+
+function noticeInsecure(context: Context): void {
+  context.notices.once(
+    "HOLDFAST_COOKIE_INSECURE",
+    "a Secure session cookie was sent over what looks like plain HTTP; a browser keeps it only if TLS ends at a proxy: then tell the framework to trust it (Express and Koa: trust proxy; Fastify: trustProxy)",
+  );
+}
+
+/** The browser's lifetime of the cookie in ms, never beyond the absolute deadline; `null`: until it closes. */
+function cookieLifetime(exchange: Exchange, state: SessionState): number | null {
+  const { cookie, ttlMs } = state.context.options;
+  const option = state.maxAge === undefined ? valueFor(cookie.maxAge, exchange.raw) : state.maxAge;
+  if (option === null) return null;
+  const lifetime = option === "ttl" ? ttlMs : durationOf("cookie.maxAge", option);
+  const absolute = state.known?.absoluteExpiresAt ?? null;
+  return absolute === null ? lifetime : Math.max(0, Math.min(lifetime, absolute - state.context.store.now()));
+}

@@ -1,0 +1,191 @@
+/**
+ * The engine: `createSessions(options)`. It wires the parts together and is what adapters, web sockets and management
+ * code hold. It knows no framework.
+ */
+import type { IncomingMessage } from "node:http";
+import { LRUCache } from "lru-cache";
+import { jsonCodec } from "./codec.ts";
+import type { Outcome } from "./commit.ts";
+import { type Context, callStore, tombstoneMs } from "./context.ts";
+import { Budget } from "./deadline.ts";
+import { Events, type Listener, Notices, type SessionEvents } from "./events.ts";
+import type { Exchange } from "./exchange.ts";
+import { type ResolvedOptions, resolveOptions, type SessionOptions } from "./options.ts";
+import { end } from "./rotation.ts";
+import type { Session, SessionClass } from "./session.ts";
+import type { SessionData } from "./session-data.ts";
+import { register } from "./session-of.ts";
+import { dataOf, knownFrom } from "./session-state.ts";
+import type { Store } from "./store.ts";
+import { memoryStore } from "./stores/memory.ts";
+import { type UserSession, Visit } from "./visit.ts";
+
+/** A session as the store has it, for management code; a copy. */
+export interface SessionSnapshot {
+  /** Public id. */
+  id: string;
+  data: SessionData & Record<string, unknown>;
+  /** Epoch ms, by the store's clock, as all times here. */
+  createdAt: number;
+  touchedAt: number;
+  expiresAt: number;
+  absoluteExpiresAt: number | null;
+}
+
+/** One engine. Make it once and share it: `session(sessions)` in Express and Koa, `{ sessions }` in Fastify. */
+export class Sessions {
+  /** The options as resolved: frozen, times in ms. */
+  readonly options: ResolvedOptions;
+  readonly #context: Context;
+  readonly #byObject = new WeakMap<Session, Visit>();
+  #isClosed = false;
+
+  constructor(options: ResolvedOptions) {
+    this.options = options;
+    this.#context = contextFor(options);
+    holders.set(this.#context.store, (holders.get(this.#context.store) ?? 0) + 1);
+  }
+
+  /** One request's visit: what adapters hold. `kind`: a class of sessions with members of the host's own. */
+  visit(exchange: Exchange, kind?: { Session: SessionClass }): Visit {
+    const visit = new Visit(this.#context, exchange, kind?.Session);
+    register(exchange.raw, this, visit);
+    return visit;
+  }
+
+  /**
+   * Opens the session of one exchange, for hosts without an adapter.
+   * @throws {SessionError} `ERR_SESSION_STORE…`
+   */
+  async open(exchange: Exchange): Promise<UserSession> {
+    const visit = this.visit(exchange);
+    const session = await visit.load();
+    this.#byObject.set(session, visit);
+    return session;
+  }
+
+  /**
+   * Commits a session that `open` or `fromRequest` gave, before the response leaves.
+   * @throws {SessionError} `ERR_SESSION_STORE…`, `ERR_SESSION_VALUE`, …
+   */
+  async commit(session: Session): Promise<Outcome> {
+    const visit = this.#byObject.get(session);
+    if (visit === undefined) return session.save();
+    await visit.commit();
+    return visit.outcome;
+  }
+
+  /**
+   * The session of a request whose response is not ours: a web-socket upgrade, a plain `node:http` read. Sets no cookie,
+   * so save only what exists (`isNew` is `false`).
+   * @throws {SessionError} `ERR_SESSION_STORE…`
+   */
+  async fromRequest(request: IncomingMessage): Promise<UserSession> {
+    const visit = new Visit(this.#context, detached(request));
+    const session = await visit.load();
+    this.#byObject.set(session, visit);
+    return session;
+  }
+
+  /**
+   * Reads a session by its public id; `undefined`: none is alive (or its record is garbage).
+   * @throws {SessionError} `ERR_SESSION_STORE…`
+   */
+  async get(id: string): Promise<SessionSnapshot | undefined> {
+    const record = await callStore(this.#context, this.#budget(), { operation: "read", id }, (store, call) =>
+      store.read(id, call),
+    );
+    if (record?.kind !== "live") return undefined;
+    try {
+      const { createdAt, touchedAt, expiresAt, absoluteExpiresAt, content } = knownFrom(this.#context, id, record);
+      const data = dataOf(this.#context, content.text);
+      return { id, data, createdAt, touchedAt, expiresAt, absoluteExpiresAt };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Ends a session by its public id (`"revoked"`): effective at every node's next read.
+   * @throws {SessionError} `ERR_SESSION_STORE…`
+   */
+  async destroy(id: string): Promise<void> {
+    await end(this.#context, this.#budget(), id, "revoked");
+  }
+
+  /** Listens to an event; returns the function that ends the subscription. */
+  on<K extends keyof SessionEvents>(name: K, listener: Listener<K>): () => void {
+    return this.#context.events.on(name, listener);
+  }
+
+  /** Releases the store, once the last engine that uses it is closed: its timers and connections of its own. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { store } = this.#context;
+    const left = (holders.get(store) ?? 1) - 1;
+    holders.set(store, left);
+    if (left === 0) await store.close?.();
+  }
+
+  #budget(): Budget {
+    return new Budget(this.options.storeTimeoutMs);
+  }
+}
+
+/** How many engines use a store: the last one to close releases it. */
+const holders = new WeakMap<Store, number>();
+
+/**
+ * Makes an engine.
+ * @throws {SessionError} `ERR_SESSION_OPTION`
+ */
+export function createSessions(options: SessionOptions): Sessions {
+  return new Sessions(resolveOptions(options));
+}
+
+/** What adapters take: an engine, or the options for one. @throws {SessionError} `ERR_SESSION_OPTION` */
+export function sessionsFrom(given: SessionOptions | Sessions): Sessions {
+  return given instanceof Sessions ? given : createSessions(given);
+}
+
+function contextFor(options: ResolvedOptions): Context {
+  const notices = new Notices();
+  const isDevelopment = process.env.NODE_ENV !== "production";
+  if (options.store === undefined && !isDevelopment) {
+    notices.once(
+      "HOLDFAST_MEMORY_STORE",
+      "sessions are kept in this process's memory: a restart loses them and no other node sees them; pass store: redisStore(client)",
+    );
+  }
+  const codec = options.codec ?? jsonCodec(isDevelopment ? (key, type) => noticeLossy(notices, key, type) : undefined);
+  return {
+    options,
+    store: options.store ?? memoryStore(),
+    codec,
+    emptyText: codec.encode({}),
+    events: new Events(),
+    notices,
+    endedIds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
+  };
+}
+
+function noticeLossy(notices: Notices, key: string, type: string): void {
+  notices.once(
+    "HOLDFAST_LOSSY",
+    `session.${key} holds a ${type}, which is stored as its JSON and comes back as such: store a string or a number, or pass a codec`,
+    `${key} ${type}`,
+  );
+}
+
+function detached(request: IncomingMessage): Exchange {
+  return {
+    cookieHeader: request.headers.cookie,
+    secure: "encrypted" in request.socket,
+    address: request.socket.remoteAddress,
+    headersSent: false,
+    getHeader: () => undefined,
+    setHeader: () => {},
+    raw: request,
+  };
+}

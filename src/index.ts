@@ -1,0 +1,23 @@
+/**
+ * holdfast: the engine and what it is made of, for apps, adapters, stores and tests. Frameworks have subpaths of their
+ * own: `holdfast/express`, `holdfast/koa`, `holdfast/fastify`.
+ */
+export type { Codec, Data } from "./codec.ts";
+export type { Outcome } from "./commit.ts";
+export type { CookieInput, CookieOptions, PerRequest } from "./cookie-options.ts";
+export { createSessions, type SessionSnapshot, Sessions, sessionsFrom } from "./engine.ts";
+export { SessionError, type SessionErrorCode } from "./errors.ts";
+export type { Listener, RejectReason, SessionEvents, StoreOperation } from "./events.ts";
+export type { Exchange } from "./exchange.ts";
+export type { Duration } from "./option-checks.ts";
+export type { ResolvedOptions, SessionOptions } from "./options.ts";
+export type { Transform } from "./record.ts";
+export { type Callback, Session, type SessionClass } from "./session.ts";
+export type { SessionCookie } from "./session-cookie.ts";
+// `export *`: a module augmentation of "holdfast" reaches only what is re-exported this way.
+export * from "./session-data.ts";
+export { peekSession, type RequestLike, sessionOf, visitOf } from "./session-of.ts";
+export type { SessionHost, SessionState } from "./session-state.ts";
+export type * from "./store.ts";
+export { memoryStore } from "./stores/memory.ts";
+export type { UserSession, Visit } from "./visit.ts";

@@ -1,0 +1,57 @@
+/**
+ * From what a request brought to the state of its session: a live record is taken apart and decoded here, once and only
+ * when somebody looks. What does not decode is garbage: reported, left alone in the store, and a new session instead.
+ */
+import { type Arrival, reject } from "./arrival.ts";
+import type { Data } from "./codec.ts";
+import type { Context } from "./context.ts";
+import type { Exchange } from "./exchange.ts";
+import { dataOf, knownFrom, SessionState } from "./session-state.ts";
+import type { Stamps } from "./store.ts";
+
+/** A request that brought a live record. */
+export type LiveArrival = Arrival & { kind: "live" };
+
+/** The state of a live record, its data not decoded; `undefined`: garbage, which was reported. */
+export function stateOf(context: Context, exchange: Exchange, arrival: LiveArrival): SessionState | undefined {
+  const { secret, keyIndex, record } = arrival;
+  const bare = new SessionState(context, secret);
+  try {
+    const state = new SessionState(context, secret, knownFrom(context, bare.id, record));
+    // Signed by an older key: accepted, and sent again under the newest.
+    state.isCookieDue = keyIndex > 0;
+    return state;
+  } catch (error) {
+    reject(context, exchange, "garbage", bare.id, reasonOf(error));
+    return undefined;
+  }
+}
+
+/** The data of a state; `undefined`: garbage, which was reported. */
+export function decode(context: Context, exchange: Exchange, state: SessionState): Data | undefined {
+  try {
+    return dataOf(context, state.baseline.text);
+  } catch (error) {
+    reject(context, exchange, "garbage", state.id, reasonOf(error));
+    return undefined;
+  }
+}
+
+/**
+ * Whether a touch may be due, by the record alone: how long the session lives stands in the payload, and a session that
+ * lives shorter than the others is touched more often.
+ */
+export function mayBeTouchDue(context: Context, { touchedAt, expiresAt }: Stamps): boolean {
+  const { rolling, touchIntervalMs } = context.options;
+  return rolling && context.store.now() - touchedAt >= Math.min(touchIntervalMs, (expiresAt - touchedAt) / 20);
+}
+
+/** The state of a request that brought no live record. */
+export function emptyState(context: Context, arrival: Arrival): SessionState {
+  if (arrival.kind === "ended") return SessionState.ended(context, arrival.secret, arrival.reason);
+  return new SessionState(context);
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,60 @@
+/**
+ * The operations on one request's session, one after the other: `save()`, `update()`, `renew()` … Those that the store
+ * failed are remembered, whether the app waited for them or not: a response must not look like a success then.
+ */
+import type { Budget } from "./deadline.ts";
+import { SessionError } from "./errors.ts";
+
+/** Runs operations in order; the visit of a request has one. */
+export class Operations {
+  readonly #budget: Budget;
+  readonly #onDone: () => void;
+  readonly #unfinished = new Map<string, SessionError>();
+  #tail: Promise<unknown> = Promise.resolve();
+  #running = 0;
+
+  /** `onDone` is called after each operation that succeeded, before its caller hears of it. */
+  constructor(budget: Budget, onDone: () => void) {
+    this.#budget = budget;
+    this.#onDone = onDone;
+  }
+
+  /** Whether one is in flight, or the store failed one. */
+  get isPending(): boolean {
+    return this.#running > 0 || this.#unfinished.size > 0;
+  }
+
+  /** Runs `operation` after those begun before it. */
+  run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T> {
+    this.#running++;
+    const result = this.#tail.then(() => operation(this.#budget));
+    const settled = result.then(
+      () => {
+        this.#running--;
+        this.forget(name);
+        this.#onDone();
+      },
+      (error: unknown) => {
+        this.#running--;
+        if (error instanceof SessionError && error.status === 503) this.#unfinished.set(name, error);
+      },
+    );
+    this.#tail = settled;
+    return settled.then(() => result);
+  }
+
+  /** Resolves when none is in flight. */
+  async idle(): Promise<void> {
+    while (this.#running > 0) await this.#tail;
+  }
+
+  /** An operation of this name was done after all. */
+  forget(name: string): void {
+    this.#unfinished.delete(name);
+  }
+
+  /** @throws {SessionError} the failure of an operation that did not succeed since */
+  throwUnfinished(): void {
+    for (const error of this.#unfinished.values()) throw error;
+  }
+}

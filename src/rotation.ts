@@ -1,0 +1,134 @@
+/**
+ * The end of a session, and its new beginnings: `destroy`, `regenerate` (empty, new id) and `renew` (same data, new id).
+ * An end is final: what is stored under the old id afterwards is a tombstone. Works on a SessionState within a Budget.
+ */
+import { idInUse, readable, recordFor } from "./compare-and-set.ts";
+import { type Context, callStore, tombstoneMs } from "./context.ts";
+import type { Budget } from "./deadline.ts";
+import { newSecret, publicIdOf } from "./id.ts";
+import { merge, rebase, setKey } from "./merge.ts";
+import type { Content } from "./record.ts";
+import { dataOf, encode, type Known, SessionState } from "./session-state.ts";
+import type { EndReason, StoreRecord } from "./store.ts";
+
+/** Ends the session for its own browser. */
+export async function destroy(state: SessionState, budget: Budget): Promise<void> {
+  if (state.phase === "ended") return;
+  // Until it is done the commit of the response will try again: an end that failed must not look like one.
+  state.isEndDue = true;
+  const { phase, id } = state;
+  const previous = phase === "live" ? await end(state.context, budget, id, "logout") : undefined;
+  for (const key of Object.keys(state.data)) delete state.data[key];
+  state.end("logout");
+  state.baseline = { meta: {}, text: state.context.emptyText };
+  state.maxAge = undefined;
+  state.isClearDue = isOurs(phase, previous);
+}
+
+/** Ends the session and begins an empty one, with the data keys `keep` carried over. */
+export async function regenerate(state: SessionState, budget: Budget, keep: readonly string[]): Promise<SessionState> {
+  const previous = state.phase === "live" ? await end(state.context, budget, state.id, "rotated") : undefined;
+  const next = new SessionState(state.context);
+  next.isClearDue = state.isClearDue || (state.phase === "live" && isOurs("live", previous));
+  for (const key of keep) {
+    if (Object.hasOwn(state.data, key)) setKey(next.data, key, state.data[key]);
+  }
+  state.end("rotated");
+  return next;
+}
+
+/** Gives the data a new id; the old one is dead at once. */
+export async function renew(state: SessionState, budget: Budget): Promise<void> {
+  if (state.phase !== "live" || state.known === undefined) {
+    // Nothing to rename: a login on a new session, or after an end, begins a session under an id of its own.
+    state.restart();
+    return;
+  }
+  const { context, id: oldId, known: base } = state;
+  const mine = state.content();
+  const secret = newSecret(context.options.genId);
+  const id = publicIdOf(secret);
+  // The new record first: a crash in between leaves the old session alive, not the user without one.
+  let known = await create(state, budget, id, mine, "absent");
+  const previous = await end(context, budget, oldId, "renewed");
+  const theirs = lateChanges(context, oldId, base, previous);
+  if (theirs !== undefined) {
+    const merged = mergeLate(context, state.baseline, mine, theirs);
+    known = await create(state, budget, id, merged, known.version);
+    rebase(state.data, dataOf(context, mine.text), dataOf(context, merged.text), context.codec);
+  }
+  state.setSecret(secret);
+  state.known = known;
+  state.baseline = known.content;
+  state.isCookieDue = true;
+  context.events.emit("renewed", { id, previousId: oldId });
+}
+
+/** Ends a session by its public id, leaves the tombstone and tells who listens; resolves to what stood there. */
+export async function end(
+  context: Context,
+  budget: Budget,
+  id: string,
+  reason: EndReason,
+): Promise<StoreRecord | undefined> {
+  const until = context.store.now() + tombstoneMs;
+  const previous = await callStore(context, budget, { operation: "remove", id, durable: true }, (store, call) =>
+    store.remove(id, { reason, until }, call),
+  );
+  context.endedIds.set(id, true);
+  if (previous?.kind === "live" && reason !== "renewed") context.events.emit("destroyed", { id, reason });
+  return previous;
+}
+
+/**
+ * Whether this request's end is the one that counts, so that the browser's cookie may be cleared. Where a tombstone
+ * stood already the browser may hold the cookie of a newer login.
+ */
+function isOurs(phase: SessionState["phase"], previous: StoreRecord | undefined): boolean {
+  return phase !== "live" || previous?.kind !== "ended" || previous.reason === "expired";
+}
+
+/** Writes the renewed record, its lifetimes counted from now: a login starts the absolute one anew. */
+async function create(
+  state: SessionState,
+  budget: Budget,
+  id: string,
+  content: Content,
+  expected: string,
+): Promise<Known> {
+  const record = recordFor(state, undefined, content, id);
+  const call = { operation: "write", id, durable: true } as const;
+  const result = await callStore(state.context, budget, call, (store, options) =>
+    store.write(id, record, expected, options),
+  );
+  if (!result.ok) throw idInUse();
+  return { ...record, version: result.version, content };
+}
+
+/**
+ * What stood under the old id when it ended, where that is not what this request knew: somebody else's late save, or
+ * nothing at all after a logout. `undefined`: nothing came in between.
+ */
+function lateChanges(
+  context: Context,
+  oldId: string,
+  base: Known,
+  previous: StoreRecord | undefined,
+): Content | undefined {
+  if (previous?.kind === "live") {
+    return previous.version === base.version ? undefined : readable(context, oldId, previous)?.content;
+  }
+  // A parallel login renewed it: that session lives on, and so may this copy.
+  if (previous?.kind === "ended" && previous.reason === "renewed") return undefined;
+  return { meta: {}, text: context.emptyText };
+}
+
+function mergeLate(context: Context, base: Content, mine: Content, theirs: Content): Content {
+  const { data } = merge(
+    dataOf(context, base.text),
+    dataOf(context, mine.text),
+    dataOf(context, theirs.text),
+    context.codec,
+  );
+  return { meta: mine.meta, text: encode(context, data) };
+}

@@ -1,0 +1,52 @@
+/**
+ * From a framework's request to its session: `sessionOf` loads it where needed, `peekSession` never throws. The visit
+ * is kept on Node's request object, under a symbol.
+ */
+import type { IncomingMessage } from "node:http";
+import { SessionError } from "./errors.ts";
+import type { UserSession, Visit } from "./visit.ts";
+
+const visitKey: unique symbol = Symbol("holdfast.visit");
+
+interface Visited {
+  [visitKey]?: { owner: object; visit: Visit };
+}
+
+/** Node's request, or a framework's object that has it: Koa's `ctx` (`.req`), Fastify's `request` (`.raw`). */
+export type RequestLike = IncomingMessage | { raw: IncomingMessage } | { req: IncomingMessage };
+
+/** Notes the visit of `owner` (an engine) on a request; the last one mounted is the one that is found. */
+export function register(raw: IncomingMessage & Visited, owner: object, visit: Visit): void {
+  raw[visitKey] = { owner, visit };
+}
+
+/** The visit of a request; with `owner`, only that engine's. */
+export function visitOf(target: RequestLike, owner?: object): Visit | undefined {
+  const entry =
+    entryOf(target) ??
+    ("raw" in target ? entryOf(target.raw) : undefined) ??
+    ("req" in target ? entryOf(target.req) : undefined);
+  return entry === undefined || (owner !== undefined && entry.owner !== owner) ? undefined : entry.visit;
+}
+
+/**
+ * The session of a request, loaded where it is not yet (`load: "lazy"`).
+ * @throws {SessionError} `ERR_SESSION_NO_SESSION`; `ERR_SESSION_STORE…` (503) when the store failed
+ */
+export async function sessionOf(target: RequestLike): Promise<UserSession> {
+  const visit = visitOf(target);
+  if (visit !== undefined) return visit.load();
+  throw new SessionError(
+    "ERR_SESSION_NO_SESSION",
+    "there is no session on this request: mount session() before the handler, and pass Express's req, Koa's ctx or Fastify's request",
+  );
+}
+
+/** The session of a request if there is one to be had at once; never throws: for error pages. */
+export function peekSession(target: RequestLike): UserSession | undefined {
+  return visitOf(target)?.peek();
+}
+
+function entryOf(target: object & Visited): { owner: object; visit: Visit } | undefined {
+  return target[visitKey];
+}

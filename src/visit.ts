@@ -1,0 +1,247 @@
+/**
+ * One request's visit to its session: loaded at arrival (or on demand), handed to the handler, settled when the
+ * response is about to leave, looked at once more when it has. Adapters hold one a request; it orders the operations
+ * on the session and knows HTTP only through the Exchange.
+ */
+import type { Arrival } from "./arrival.ts";
+import type { Data } from "./codec.ts";
+import { type Outcome, save, touch } from "./commit.ts";
+import type { Context } from "./context.ts";
+import { Budget } from "./deadline.ts";
+import { deliverCookie, isPersistent, varyByCookie } from "./departure.ts";
+import { SessionError } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { Loading } from "./loading.ts";
+import { decode, emptyState, mayBeTouchDue, stateOf } from "./materialise.ts";
+import { setKey } from "./merge.ts";
+import { Operations } from "./operations.ts";
+import { destroy } from "./rotation.ts";
+import { assignable, Session, type SessionClass } from "./session.ts";
+import type { SessionData } from "./session-data.ts";
+import { type SessionHost, SessionState } from "./session-state.ts";
+
+/** The session as the user has it: members and data. */
+export type UserSession = Session & SessionData;
+
+/** One request's session, from arrival to the end of its response. */
+export class Visit implements SessionHost {
+  readonly #context: Context;
+  readonly #exchange: Exchange;
+  readonly #SessionClass: SessionClass;
+  readonly #budget: Budget;
+  readonly #operations: Operations;
+  /** `skip` said no: there is no session here, and the response is none of ours. */
+  readonly skipped: boolean;
+  /** What the last commit came to. */
+  outcome: Outcome = "unchanged";
+  readonly #loading = new Loading();
+  #state: SessionState | undefined;
+  #session: Session | undefined;
+  /** `session = null` was assigned. */
+  #isNull = false;
+  #settling: Promise<void> | undefined;
+  #isSettled = false;
+  #hasFailed = false;
+  #isAccessed = false;
+
+  constructor(context: Context, exchange: Exchange, SessionClass: SessionClass = Session) {
+    this.#context = context;
+    this.#exchange = exchange;
+    this.#SessionClass = SessionClass;
+    this.#budget = new Budget(context.options.storeTimeoutMs);
+    this.#operations = new Operations(this.#budget, () => this.#deliver());
+    this.skipped = context.options.skip?.(exchange.raw) === true;
+  }
+
+  /** At arrival: loads unless lazy. Never rejects; `undefined`: there is nothing to wait for. */
+  begin(): Promise<void> | undefined {
+    if (this.skipped || this.#context.options.load === "lazy") return undefined;
+    return this.#load();
+  }
+
+  /** Why the load failed; `session` throws it. */
+  get failure(): SessionError | undefined {
+    return this.#loading.failure;
+  }
+
+  /**
+   * What the session property reads: `undefined` under `skip`, `null` after `= null`.
+   * @throws {SessionError} the load's failure, or `ERR_SESSION_NOT_LOADED`
+   */
+  get session(): UserSession | null | undefined {
+    if (this.skipped) return undefined;
+    if (this.#isNull) return null;
+    const { arrival, failure } = this.#loading;
+    if (failure !== undefined) throw failure;
+    if (arrival === undefined) {
+      throw new SessionError(
+        "ERR_SESSION_NOT_LOADED",
+        'the session is not loaded: with load: "lazy" write `const session = await sessionOf(request)` first',
+      );
+    }
+    this.#isAccessed = true;
+    this.#session ??= this.#materialise(arrival);
+    // The type of the data is the user's own promise.
+    return this.#session as UserSession;
+  }
+
+  /**
+   * What assigning the session property does: `null` ends the session, an object replaces its data.
+   * @throws {SessionError} `ERR_SESSION_ASSIGN`
+   */
+  set session(value: unknown) {
+    if (value === null) this.#assignNull();
+    else this.#assignData(assignable(value));
+  }
+
+  /** Loads where needed. @throws {SessionError} `ERR_SESSION_NO_SESSION`, and the load's failure */
+  async load(): Promise<UserSession> {
+    if (this.skipped) throw noSession("skip() left this request out");
+    await this.#load();
+    const { session } = this;
+    if (session) return session;
+    throw noSession("this request's session was set to null");
+  }
+
+  /** The session if there is one to be had at once; never throws. For error pages. */
+  peek(): UserSession | undefined {
+    return this.#loading.arrival === undefined ? undefined : (this.session ?? undefined);
+  }
+
+  /**
+   * When the head is about to leave: settles what is pending, saves, touches, and sets the headers. `undefined`: done
+   * already. After a rejection the next call settles quietly: the error page goes out.
+   */
+  commit(): Promise<void> | undefined {
+    if (this.skipped || this.#hasFailed) return undefined;
+    if (this.#settling !== undefined) return this.#settling;
+    const isFirst = !this.#isSettled;
+    this.#isSettled = true;
+    if (this.#session === undefined || this.#state === undefined) {
+      return isFirst ? this.#leaveUntouched() : undefined;
+    }
+    if (this.#isAccessed) varyByCookie(this.#exchange);
+    this.#isAccessed = false;
+    if (!this.#isPending(this.#state)) return this.#leaveUnchanged(this.#state, isFirst);
+    this.#settling = this.#settle().finally(() => {
+      this.#settling = undefined;
+    });
+    return this.#settling;
+  }
+
+  /**
+   * After the response ended or the client went away: saves late changes. Never rejects. `streamed`: the head left
+   * before the end, so that a change may have come without another access.
+   */
+  finish(streamed: boolean): Promise<void> | undefined {
+    this.#budget.release();
+    if (this.#isSettled && !streamed && !this.#isAccessed && !this.#operations.isPending) return undefined;
+    return this.commit()?.catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      const message = `a change made after the response had left was not saved: ${reason}`;
+      this.#context.notices.once("HOLDFAST_LATE_SAVE", message);
+    });
+  }
+
+  /** For the session: runs one operation on it, after those begun before. */
+  run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T> {
+    return this.#operations.run(name, operation);
+  }
+
+  /** For the session: `state` is the request's session from now on. */
+  adopt(state: SessionState): void {
+    this.#state = state;
+    this.#session = new this.#SessionClass(state, this, state.data);
+  }
+
+  #load(): Promise<void> | undefined {
+    return this.#loading.begin(this.#context, this.#budget, this.#exchange);
+  }
+
+  #materialise(arrival: Arrival): Session {
+    if (arrival.kind === "live") this.#state ??= stateOf(this.#context, this.#exchange, arrival);
+    let data = this.#state === undefined ? undefined : decode(this.#context, this.#exchange, this.#state);
+    if (this.#state === undefined || data === undefined) {
+      this.#state = emptyState(this.#context, arrival);
+      data = {};
+    }
+    return new this.#SessionClass(this.#state, this, data);
+  }
+
+  #assignNull(): void {
+    const { session } = this;
+    if (!session) return;
+    void session.destroy();
+    this.#isNull = true;
+  }
+
+  #assignData(data: Data): void {
+    if (this.#isNull) {
+      // The end of the old session is under way; the browser's cookie goes even if this one is never stored.
+      const state = new SessionState(this.#context);
+      state.isClearDue = true;
+      this.adopt(state);
+      this.#isNull = false;
+    }
+    if (!this.session || this.#state === undefined) return;
+    const own = this.#state.data;
+    for (const key of Object.keys(own)) delete own[key];
+    for (const key of Object.keys(data)) setKey(own, key, data[key]);
+  }
+
+  /** Nobody looked at the session: no decoding, no encoding; a touch where it is due. */
+  #leaveUntouched(): Promise<void> | undefined {
+    const { arrival } = this.#loading;
+    if (arrival?.kind !== "live") return undefined;
+    if (arrival.keyIndex === 0 && !mayBeTouchDue(this.#context, arrival.record)) return undefined;
+    this.#state ??= stateOf(this.#context, this.#exchange, arrival);
+    return this.#state === undefined ? undefined : this.#leaveUnchanged(this.#state, true);
+  }
+
+  /** Nothing to save: a touch where it is due, awaited only if the browser's cookie depends on it. */
+  #leaveUnchanged(state: SessionState, mayTouch: boolean): Promise<void> | undefined {
+    const isTouchDue = mayTouch && state.isTouchDue(this.#context.store.now());
+    // A touch that fails was reported by its event; the session lives on for the rest of its time.
+    const touched = isTouchDue ? touch(state, this.#budget).catch(() => false) : undefined;
+    if (touched !== undefined && isPersistent(this.#exchange, state)) return touched.then(() => this.#deliver());
+    this.#deliver();
+    return undefined;
+  }
+
+  #isPending(state: SessionState): boolean {
+    if (this.#operations.isPending || state.isEndDue) return true;
+    try {
+      return state.differs(state.content());
+    } catch {
+      // A value that can't be encoded: saving it rejects with the reason.
+      return true;
+    }
+  }
+
+  async #settle(): Promise<void> {
+    try {
+      await this.#operations.idle();
+      const state = this.#state;
+      if (state === undefined) return;
+      if (state.isEndDue) {
+        await destroy(state, this.#budget);
+        this.#operations.forget("destroy");
+      }
+      this.outcome = await save(state, this.#budget);
+      this.#operations.forget("save");
+      this.#operations.throwUnfinished();
+      await this.#leaveUnchanged(state, true);
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    }
+  }
+
+  #deliver(): void {
+    if (this.#state !== undefined) deliverCookie(this.#exchange, this.#state, this.#loading);
+  }
+}
+
+function noSession(cause: string): SessionError {
+  return new SessionError("ERR_SESSION_NO_SESSION", `there is no session: ${cause}`);
+}
