@@ -110,14 +110,15 @@ export async function touch(state: SessionState, budget: Budget): Promise<boolea
 export async function reload(state: SessionState, budget: Budget): Promise<void> {
   const { context } = state;
   if (state.phase === "ended") throw gone(state, "reload", state.endReason);
-  const read = state.phase === "new" ? undefined : await readRecord(state, budget);
+  const isStored = state.phase === "live";
+  const read = isStored ? await readRecord(state, budget) : undefined;
   let data: Data = {};
   if (read?.kind === "live") {
     const known = knownFrom(context, state.id, read);
     data = dataOf(context, known.content.text);
     state.known = known;
     state.baseline = known.content;
-  } else if (state.phase === "live") {
+  } else if (isStored) {
     state.end(reasonOf(read));
     throw gone(state, "reload", state.endReason);
   }

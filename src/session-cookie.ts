@@ -3,6 +3,7 @@
  * session, in the store and in the browser, a lifetime of its own. The other attributes are read only.
  */
 import ms, { type StringValue } from "ms";
+import type { PerRequest } from "./cookie-options.ts";
 import { SessionError } from "./errors.ts";
 import { type Duration, maxDurationMs, show } from "./option-checks.ts";
 import type { SessionState } from "./session-state.ts";
@@ -59,10 +60,35 @@ export class SessionCookie {
     return this.#state.context.options.cookie.name;
   }
 
+  /** As in the options; `undefined` where the option is a function of the request. So are the others below. */
+  get path(): string | undefined {
+    return fixed(this.#state.context.options.cookie.path);
+  }
+
+  get domain(): string | undefined {
+    return fixed(this.#state.context.options.cookie.domain);
+  }
+
+  get secure(): boolean | "auto" | undefined {
+    return fixed(this.#state.context.options.cookie.secure);
+  }
+
+  get httpOnly(): boolean | undefined {
+    return fixed(this.#state.context.options.cookie.httpOnly);
+  }
+
+  get sameSite(): "lax" | "strict" | "none" | undefined {
+    return fixed(this.#state.context.options.cookie.sameSite);
+  }
+
   /** What inspection and JSON show. */
   toJSON(): { name: string; maxAge: number | null } {
     return { name: this.name, maxAge: this.maxAge };
   }
+}
+
+function fixed<T extends string | boolean | undefined>(option: PerRequest<T>): T | undefined {
+  return typeof option === "function" ? undefined : option;
 }
 
 function toMs(value: unknown): number {

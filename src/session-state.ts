@@ -165,7 +165,8 @@ export class SessionState {
     if (!rolling || this.known === undefined) return false;
     // A session that lives shorter than the others must not outrun its touches.
     const interval = typeof this.maxAge === "number" ? Math.min(touchIntervalMs, this.maxAge / 20) : touchIntervalMs;
-    return now - this.known.touchedAt >= interval;
+    // At least one: what was written in this very millisecond is not touched as well.
+    return now - this.known.touchedAt >= Math.max(1, interval);
   }
 }
 

@@ -11,6 +11,7 @@ import { SessionError } from "./errors.ts";
 import { setKey } from "./merge.ts";
 import { destroy, regenerate, renew } from "./rotation.ts";
 import { SessionCookie } from "./session-cookie.ts";
+import type { SessionData } from "./session-data.ts";
 import { reservedKeys, type SessionHost, type SessionState } from "./session-state.ts";
 
 /** A trailing callback, called exactly once. */
@@ -79,7 +80,7 @@ export class Session {
    * resolves to what it returned. Unsaved changes of this request are not in that data; they stay pending.
    * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_SESSION_UPDATE`, and what `save` throws
    */
-  update<T>(fn: (data: Data) => T, callback?: Callback<T>): Promise<T> {
+  update<T>(fn: (data: SessionData & Data) => T, callback?: Callback<T>): Promise<T> {
     return this.#run("update", (budget) => update(this.#state, budget, fn), callback);
   }
 

@@ -230,7 +230,7 @@ export class Visit implements SessionHost {
       this.outcome = await save(state, this.#budget);
       this.#operations.forget("save");
       this.#operations.throwUnfinished();
-      await this.#leaveUnchanged(state, true);
+      await this.#leaveUnchanged(state, this.outcome === "unchanged");
     } catch (error) {
       this.#hasFailed = true;
       throw error;

@@ -302,6 +302,19 @@ describe("lifetimes", () => {
     await client.request((session) => expect(session.user).toBeUndefined());
   });
 
+  it("are written down on every request with touchInterval 0, but not on top of a save", async () => {
+    const { clock, store, sessions } = setUp({ ttl: hour, touchInterval: 0 });
+    const client = await signedIn(sessions);
+    store.forget();
+    for (const views of [1, 2]) {
+      clock.advance(1);
+      await client.request(() => {});
+      await client.request((session) => (session.views = views));
+    }
+    const verbs = store.calls.map(({ verb }) => verb);
+    expect(verbs.filter((verb) => verb !== "read")).toEqual(["touch", "write", "touch", "write"]);
+  });
+
   it("are extended by requests that never look at the session", async () => {
     const { clock, store, sessions } = setUp({ ttl: hour, touchInterval: minute });
     const client = await signedIn(sessions);
@@ -409,6 +422,14 @@ describe("session.cookie.maxAge", () => {
     expect(exchange.setCookies[0]).toContain(`Max-Age=${2 * 24 * 3600}; `);
     clock.advance(2 * day);
     await client.request((session) => expect(session.user).toBeUndefined());
+  });
+
+  it("stands beside the options' own attributes", async () => {
+    const { client } = setUp({ cookie: { path: "/app", domain: () => "example.org" } });
+    const { cookie } = (await client.arrive()).session;
+    expect(cookie).toMatchObject({ name: "sid", path: "/app", httpOnly: true, sameSite: "lax", secure: "auto" });
+    expect(cookie.domain).toBeUndefined();
+    expect(JSON.parse(JSON.stringify(cookie))).toEqual({ name: "sid", maxAge: null });
   });
 
   it("set by expires is the same", async () => {
