@@ -9,8 +9,8 @@ import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionEvents } from "./events.ts";
 import { merge, rebase, setKey } from "./merge.ts";
-import type { Content } from "./record.ts";
-import { dataOf, encode, type Known, knownFrom, type SessionState } from "./session-state.ts";
+import type { Content, Known } from "./record.ts";
+import { dataOf, encode, knownFrom, type SessionState } from "./session-state.ts";
 import type { EndReason } from "./store.ts";
 
 /** What a save came to. `"gone"`: the session had ended, nothing was stored. */

@@ -7,9 +7,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Context, callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
-import { type Content, pack } from "./record.ts";
-import { dataOf, type Known, knownFrom, type SessionState } from "./session-state.ts";
+import { type Content, type Known, pack } from "./record.ts";
+import { dataOf, knownFrom, type SessionState } from "./session-state.ts";
 import type { EndReason, LiveRecord, NewRecord, StoreRecord } from "./store.ts";
+import type { Written } from "./writers.ts";
 
 /** A record for `content`, on top of what is known. */
 export function recordFor(
@@ -39,16 +40,26 @@ export function cut(expiresAt: number, absoluteExpiresAt: number | null): number
   return absoluteExpiresAt === null ? expiresAt : Math.min(expiresAt, absoluteExpiresAt);
 }
 
-/** What it came to. */
-export type Written = { known: Known } | { gone: EndReason | "unknown" } | { unchanged: true };
-
 /** Writes what `make` gives for the newest record until that wins; `make` gives `undefined` for "no change". */
-export async function compareAndSet(
+export function compareAndSet(
   state: SessionState,
   budget: Budget,
   make: (known: Known | undefined) => Content | undefined,
 ): Promise<Written> {
-  let { known } = state;
+  return state.context.writers.takeTurn(state.id, budget, (last) => {
+    // What this process wrote last is newer than what this request loaded, or a refusal will tell.
+    const isNewer = last !== undefined && last.version !== state.known?.version;
+    return writeUntilWon(state, budget, isNewer ? last : state.known, make);
+  });
+}
+
+async function writeUntilWon(
+  state: SessionState,
+  budget: Budget,
+  start: Known | undefined,
+  make: (known: Known | undefined) => Content | undefined,
+): Promise<Written> {
+  let known = start;
   for (let attempt = 0; ; attempt++) {
     const content = make(known);
     const current =

@@ -8,6 +8,7 @@ import { SessionError } from "./errors.ts";
 import type { Events, Notices, StoreOperation } from "./events.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Store, StoreCall } from "./store.ts";
+import type { Writers } from "./writers.ts";
 
 /** One engine's shared parts. */
 export interface Context {
@@ -20,6 +21,8 @@ export interface Context {
   readonly notices: Notices;
   /** Public ids that this process saw rotate or end a moment ago: their cookie is not sent again. */
   readonly endedIds: LRUCache<string, true>;
+  /** Who of this process is writing which session. */
+  readonly writers: Writers;
 }
 
 /** How long a tombstone stands, and how long a process remembers an ended id: longer than any request in flight. */

@@ -19,6 +19,7 @@ import { dataOf, knownFrom } from "./session-state.ts";
 import type { Store } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
 import { type UserSession, Visit } from "./visit.ts";
+import { Writers } from "./writers.ts";
 
 /** A session as the store has it, for management code; a copy. */
 export interface SessionSnapshot {
@@ -167,6 +168,7 @@ function contextFor(options: ResolvedOptions): Context {
     events: new Events(),
     notices,
     endedIds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
+    writers: new Writers(),
   };
 }
 

@@ -3,6 +3,7 @@
  * and the codec's text; then the transforms, in order. Stores see the bytes only.
  */
 import type { Codec, Data } from "./codec.ts";
+import type { Stamps } from "./store.ts";
 
 /** A step on the way to and from the store: compression, encryption. Synchronous; `undo` may throw on what isn't its own. */
 export interface Transform {
@@ -20,6 +21,12 @@ export interface Meta {
 export interface Content {
   meta: Meta;
   text: string;
+}
+
+/** A record of the store, taken apart. */
+export interface Known extends Stamps {
+  version: string;
+  content: Content;
 }
 
 /** To bytes for the store. */

@@ -7,8 +7,8 @@ import { type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { newSecret, publicIdOf } from "./id.ts";
 import { merge, rebase, setKey } from "./merge.ts";
-import type { Content } from "./record.ts";
-import { dataOf, encode, type Known, SessionState } from "./session-state.ts";
+import type { Content, Known } from "./record.ts";
+import { dataOf, encode, SessionState } from "./session-state.ts";
 import type { EndReason, StoreRecord } from "./store.ts";
 
 /** Ends the session for its own browser. */

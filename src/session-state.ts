@@ -7,8 +7,8 @@ import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { newSecret, publicIdOf } from "./id.ts";
-import { type Content, decodeData, unpack } from "./record.ts";
-import type { EndReason, LiveRecord, Stamps } from "./store.ts";
+import { type Content, decodeData, type Known, unpack } from "./record.ts";
+import type { EndReason, LiveRecord } from "./store.ts";
 
 /** Names that are members of the session in every framework, or will be: no data key may have one. */
 export const reservedKeys: ReadonlySet<string> = new Set([
@@ -30,12 +30,6 @@ export const reservedKeys: ReadonlySet<string> = new Set([
   "isDegraded",
   "sessionId",
 ]);
-
-/** A record of the store, taken apart. */
-export interface Known extends Stamps {
-  version: string;
-  content: Content;
-}
 
 /** Runs operations on a request's session one after the other; implemented by the visit. */
 export interface SessionHost {

@@ -139,6 +139,37 @@ describe("a change", () => {
     await client.request((session) => expect(session.color).toBe("blue"));
   });
 
+  it("by each of 40 parallel requests of one process costs 40 writes, not rounds of refusals", async () => {
+    const { sessions, store } = setUp();
+    const client = await signedIn(sessions);
+    const requests = await Promise.all(Array.from({ length: 40 }, () => client.arrive()));
+    store.forget();
+    await Promise.all(
+      requests.map((request, index) => {
+        request.session[`key${index}`] = index;
+        return client.twin().leave(request);
+      }),
+    );
+    expect(store.count("write")).toBe(40);
+    await client.request((session) => expect(Object.keys(session)).toHaveLength(41));
+  });
+
+  it("waiting for its turn ends with its own budget, and the writers behind it still get theirs", async () => {
+    const { sessions, store } = setUp({ storeTimeout: 300 });
+    const client = await signedIn(sessions);
+    const [first, second, third] = [await client.arrive(), await client.arrive(), await client.arrive()];
+    const hold = store.hold("write");
+    first.session.a = 1;
+    const firstSave = first.session.save();
+    await hold.reached;
+    second.session.b = 2;
+    await expect(second.session.save()).rejects.toMatchObject({ code: "ERR_SESSION_STORE_TIMEOUT" });
+    await expect(firstSave).rejects.toMatchObject({ code: "ERR_SESSION_STORE_TIMEOUT" });
+    hold.release();
+    third.session.c = 3;
+    expect(await third.session.save()).toMatch(/^(saved|merged)$/);
+  });
+
   it("made while a save is under way is a change of its own, saved by the commit", async () => {
     const { sessions, store } = setUp();
     const client = await signedIn(sessions);
