@@ -166,7 +166,7 @@ describe("garbage under a session's key", () => {
 });
 
 function garbageStore(inner: Store): Store {
-  return { ...inner, read: async () => ({ kind: "garbage", detail: "a list" }) };
+  return { ...probeStore(inner), read: async () => ({ kind: "garbage", detail: "a list" }) };
 }
 
 describe("load: lazy", () => {
@@ -238,7 +238,7 @@ describe("a store in trouble", () => {
   });
 
   it("that never answers costs storeTimeout in all: a save has what the load left of it", async () => {
-    const inner = memoryStore();
+    const inner = probeStore(memoryStore());
     const leftMs: number[] = [];
     const store = probeStore({
       ...inner,
@@ -481,7 +481,7 @@ describe("an engine", () => {
 
   it("closes its store only when the last engine that uses it is closed", async () => {
     let closed = 0;
-    const store: Store = { ...memoryStore(), close: async () => void closed++ };
+    const store: Store = { ...probeStore(memoryStore()), close: async () => void closed++ };
     const [one, two] = [createSessions({ secret, store }), createSessions({ secret, store })];
     await one.close();
     await one.close();
