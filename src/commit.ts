@@ -60,14 +60,21 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
   if (state.phase === "ended") throw gone(state, "update", state.endReason);
   const { context, baseline } = state;
   // Set by every run of `fn`; the last run is the one that counts.
-  const last: { result?: T } = {};
+  let run: { result: T } | { error: unknown } | undefined;
   const written = await compareAndSet(state, budget, (known) => {
-    const data = known === undefined ? {} : dataOf(context, known.content.text);
-    last.result = fn(data);
-    refusePromise(last.result);
-    const text = encode(context, data);
-    if (text === (known?.content.text ?? context.emptyText)) return undefined;
-    return { meta: known?.content.meta ?? {}, text };
+    const before = known?.content ?? { meta: {}, text: context.emptyText };
+    try {
+      const data = dataOf(context, before.text);
+      const result = fn(data);
+      refusePromise(result);
+      run = { result };
+      const text = encode(context, data);
+      return text === before.text ? undefined : { meta: before.meta, text };
+    } catch (error) {
+      // It may have thrown at data that are no longer the newest: counts only if they are, as "no change" does.
+      run = { error };
+      return undefined;
+    }
   });
   if ("gone" in written) {
     state.end(written.gone);
@@ -78,8 +85,9 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
     context.events.emit("saved", { id: state.id });
     rebase(state.data, dataOf(context, baseline.text), dataOf(context, written.known.content.text), context.codec);
   }
-  // Every path to here ran `fn`.
-  return last.result as T;
+  if (run !== undefined && "error" in run) throw run.error;
+  if (run === undefined) throw new RangeError("fn did not run");
+  return run.result;
 }
 
 /** Extends the lifetime; `false`: there was nothing to extend. */

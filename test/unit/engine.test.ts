@@ -228,6 +228,19 @@ describe("update(fn)", () => {
     expect(await stale.session.update((data) => data.seats)).toBe(5);
   });
 
+  it("counts what fn throws only at the newest data", async () => {
+    const { sessions } = setUp();
+    const client = await signedIn(sessions);
+    const stale = await client.arrive();
+    await client.request((session) => (session.seats = 1));
+    const book = (data: Record<string, unknown>) => {
+      if (!data.seats) throw new RangeError("sold out");
+      data.seats = Number(data.seats) - 1;
+    };
+    await stale.session.update(book);
+    await expect(stale.session.update(book)).rejects.toThrow("sold out");
+  });
+
   it("creates a missing session", async () => {
     const { client } = setUp();
     await client.request((session) => session.update((data) => (data.views = 1)));
