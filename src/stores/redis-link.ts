@@ -1,0 +1,182 @@
+/**
+ * How a verb reaches Redis: waits for the connection, runs the command, tries again while the call's deadline allows,
+ * and turns what failed into a `SessionError`. Keeps the clock in step. Knows nothing of records; `redis.ts` calls it.
+ *
+ * Every command that goes through here may be repeated: a read, and scripts that recognise their own earlier run.
+ * Nothing rests in ioredis's offline queue, where it would start after the caller gave up.
+ */
+import { SessionError } from "../errors.ts";
+import type { StoreCall } from "../store.ts";
+import type { RedisCommands } from "./redis-client.ts";
+import type { RedisClock } from "./redis-clock.ts";
+import { closed, isPassing, outOfReach, refused, replyCode } from "./redis-failures.ts";
+import type { Script } from "./redis-scripts.ts";
+
+const firstPauseMs = 10;
+const longestPauseMs = 100;
+const quitWithinMs = 500;
+
+/** One store's use of its client. */
+export class RedisLink {
+  readonly #client: RedisCommands;
+  readonly #isOwn: boolean;
+  /** `undefined`: the store was given a clock, nothing to keep in step. */
+  readonly #clock: RedisClock | undefined;
+  readonly #waiting = new Set<() => void>();
+  #syncing: Promise<void> | undefined;
+  #isClosed = false;
+
+  /** Listens for `ready` and `end`, and asks for the time as soon as the connection is there. */
+  constructor(client: RedisCommands, settings: { isOwn: boolean; clock: RedisClock | undefined }) {
+    this.#client = client;
+    this.#isOwn = settings.isOwn;
+    this.#clock = settings.clock;
+    client.on("ready", this.#onReady);
+    client.on("end", this.#wake);
+    if (client.status === "ready") this.#onReady();
+  }
+
+  /**
+   * Runs one command of a verb.
+   * @throws {SessionError} `ERR_SESSION_STORE` when Redis stayed out of reach until the deadline, or refused
+   */
+  async run<T>(verb: string, call: StoreCall, command: (client: RedisCommands) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw closed("the store was closed");
+    let failure: unknown;
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      try {
+        if (this.#client.status !== "ready") await this.#becomeReady(call.deadline);
+        if (this.#clock?.stale) await this.#keepTime(call.deadline);
+        if (performance.now() >= call.deadline) break;
+        return await command(this.#client);
+      } catch (error) {
+        if (error instanceof SessionError) throw error;
+        if (!isPassing(error)) throw refused(verb, error);
+        failure = error;
+      }
+      if (performance.now() + pauseMs >= call.deadline) break;
+      await pause(pauseMs);
+    }
+    throw outOfReach(verb, failure);
+  }
+
+  /** Runs a script on one key. A Redis that doesn't know it (restart, failover, SCRIPT FLUSH) is given its source. */
+  async script(
+    verb: string,
+    call: StoreCall,
+    script: Script,
+    key: string,
+    args: readonly (string | Buffer)[],
+  ): Promise<{ outcome: number; now: number; record: Buffer | undefined }> {
+    let attemptAt = 0;
+    const reply = await this.run(verb, call, async (client) => {
+      attemptAt = performance.now();
+      try {
+        return await client.evalshaBuffer(script.sha, 1, key, ...args);
+      } catch (error) {
+        if (replyCode(error) !== "NOSCRIPT" || performance.now() >= call.deadline) throw error;
+        attemptAt = performance.now();
+        return await client.evalBuffer(script.lua, 1, key, ...args);
+      }
+    });
+    // The shape is the scripts' own: `{ outcome, now, record? }`. Integers may come as text (`stringNumbers`).
+    const [outcome, now, record] = reply as [unknown, unknown, Buffer | null | undefined];
+    const told = Number(String(now));
+    this.#clock?.sample(told, attemptAt, performance.now());
+    return { outcome: Number(String(outcome)), now: told, record: record ?? undefined };
+  }
+
+  /** Removes the listeners. An own client is closed: politely where Redis answers, and within half a second. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#client.off("ready", this.#onReady);
+    this.#client.off("end", this.#wake);
+    this.#wake();
+    if (!this.#isOwn) return;
+    if (this.#client.status === "ready") {
+      // A failure to say goodbye is nobody's concern: the connection is cut in any case.
+      const goodbye = this.#client.quit().catch(() => undefined);
+      await within(goodbye, quitWithinMs);
+    }
+    this.#client.disconnect();
+  }
+
+  readonly #wake = (): void => {
+    for (const wake of this.#waiting) wake();
+  };
+
+  readonly #onReady = (): void => {
+    this.#wake();
+    // Its failure shows in the verb that needs the time.
+    if (this.#clock !== undefined) this.#askTime(this.#clock).catch(() => undefined);
+  };
+
+  async #becomeReady(deadline: number): Promise<void> {
+    for (;;) {
+      if (this.#isClosed) throw closed("the store was closed");
+      const { status } = this.#client;
+      if (status === "ready") return;
+      if (status === "end") throw closed("its connection was ended and will not come back by itself");
+      // A lazy client connects at its first command. Failures come back as a state.
+      if (status === "wait") this.#client.connect().catch(() => undefined);
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) throw new Error(`no connection (${status})`);
+      let wake: () => void = () => undefined;
+      const woken = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      this.#waiting.add(wake);
+      await within(woken, leftMs);
+      this.#waiting.delete(wake);
+    }
+  }
+
+  /** The first time is waited for; later ones are asked for in passing. */
+  async #keepTime(deadline: number): Promise<void> {
+    const clock = this.#clock;
+    if (clock === undefined) return;
+    const asked = this.#askTime(clock);
+    if (clock.synced) asked.catch(() => undefined);
+    else await within(asked, deadline - performance.now());
+  }
+
+  /** One question at a time. */
+  #askTime(clock: RedisClock): Promise<void> {
+    this.#syncing ??= this.#readTime(clock).finally(() => {
+      this.#syncing = undefined;
+    });
+    return this.#syncing;
+  }
+
+  async #readTime(clock: RedisClock): Promise<void> {
+    const sentAt = performance.now();
+    // TIME answers [seconds, microseconds], as text or as numbers.
+    const [seconds, micros] = (await this.#client.time()) as [unknown, unknown];
+    const toldMs = Number(String(seconds)) * 1_000 + Math.floor(Number(String(micros)) / 1_000);
+    clock.sample(toldMs, sentAt, performance.now());
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+/** Settles as `work` does, or resolves when the time is up. */
+function within(work: Promise<unknown>, ms: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    work.then(
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}

@@ -1,0 +1,218 @@
+/**
+ * The Redis store: one string per session, `<prefix><key>`, read with one GET, changed by one script. Published as
+ * `holdfast/redis`. The record's format is in `redis-header.ts`, the scripts in `redis-scripts.ts`, connection and
+ * retries in `redis-link.ts`; this file puts the verbs together.
+ *
+ * Redis 6.2 or later. ACL users need: get, time, info, evalsha, eval; and for the scripts type, getrange, set, setrange,
+ * pexpireat, unlink. Sessions need `maxmemory-policy noeviction` or `volatile-*` with room: what Redis evicts is lost.
+ */
+import { randomBytes } from "node:crypto";
+import { SessionError } from "../errors.ts";
+import type { EndReason, NewRecord, Store, StoreCall, StoreRecord, TouchResult, WriteResult } from "../store.ts";
+import {
+  type ConnectionSettings,
+  checkClient,
+  openClient,
+  type RedisCommands,
+  type RedisLike,
+} from "./redis-client.ts";
+import { RedisClock } from "./redis-clock.ts";
+import { replyCode } from "./redis-failures.ts";
+import {
+  encodeTime,
+  encodeTimes,
+  encodeTombstone,
+  keyMark,
+  kindLetter,
+  otherRevision,
+  parseRecord,
+} from "./redis-header.ts";
+import { RedisLink } from "./redis-link.ts";
+import { outcome, removeScript, touchScript, writeScript } from "./redis-scripts.ts";
+
+export type { ConnectionSettings, RedisLike } from "./redis-client.ts";
+
+/** Options of `redisStore`. The connection's own settings count for the URL form only. */
+export interface RedisStoreOptions extends ConnectionSettings {
+  /**
+   * What each key begins with, after the client's own `keyPrefix`. Without braces: in a Cluster `{…}` would put all
+   * sessions on one node. @default "holdfast:"
+   */
+  prefix?: string;
+  /**
+   * Another clock, epoch ms, instead of Redis's. For tests: every node must have the same one.
+   * @default Redis's clock
+   */
+  clock?: () => number;
+}
+
+const settingNames = ["commandTimeout", "socketTimeout", "tls"] as const;
+const optionNames: readonly string[] = ["prefix", "clock", ...settingNames];
+
+/**
+ * Makes a store on Redis.
+ *
+ * @param clientOrUrl an ioredis `Redis` (single, Sentinel) or `Cluster`, version 5 or 6, which is left as it is and
+ *   yours to close; or a `redis:` or `rediss:` URL, for which the store makes, and closes, a client of its own
+ * @throws {SessionError} `ERR_SESSION_OPTION` for a wrong client, URL or option
+ */
+export function redisStore(clientOrUrl: RedisLike | string, options: RedisStoreOptions = {}): Store {
+  const { prefix = "holdfast:", clock } = checkOptions(options, typeof clientOrUrl === "string");
+  const isOwn = typeof clientOrUrl === "string";
+  const client = isOwn ? openClient(clientOrUrl, options) : checkClient(clientOrUrl);
+  return new RedisStore(client, { isOwn, prefix, clock });
+}
+
+const otherType = "a Redis key that is no string";
+
+class RedisStore implements Store {
+  readonly #link: RedisLink;
+  readonly #prefix: string;
+  readonly #clock: { now(): number };
+  /** What the scripts take for the time: `""` is Redis's own. */
+  readonly #scriptTime: () => string;
+
+  constructor(client: RedisCommands, settings: { isOwn: boolean; prefix: string; clock: (() => number) | undefined }) {
+    const { isOwn, prefix, clock } = settings;
+    const own = clock === undefined ? new RedisClock() : undefined;
+    this.#prefix = prefix;
+    this.#clock = own ?? { now: clock ?? Date.now };
+    this.#scriptTime = clock === undefined ? () => "" : () => String(clock());
+    this.#link = new RedisLink(client, { isOwn, clock: own });
+  }
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  async read(key: string, call: StoreCall): Promise<StoreRecord | undefined> {
+    const raw = await this.#link.run("read", call, async (client) => {
+      try {
+        return await client.getBuffer(this.#prefix + key);
+      } catch (error) {
+        if (replyCode(error) === "WRONGTYPE") return otherType;
+        throw error;
+      }
+    });
+    if (raw === null) return undefined;
+    if (typeof raw === "string") return { kind: "garbage", detail: raw };
+    return parseRecord(key, raw, this.now());
+  }
+
+  async write(
+    key: string,
+    record: NewRecord,
+    expected: "absent" | (string & {}),
+    call: StoreCall,
+  ): Promise<WriteResult> {
+    const { payload } = record;
+    // The token is made once a call: a repeat after a lost answer is recognised by it.
+    const version = randomBytes(6).toString("base64url");
+    const answer = await this.#run("write", key, call, writeScript, [
+      version,
+      expected,
+      kindLetter(record),
+      encodeTimes(record),
+      Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength),
+    ]);
+    if (answer.outcome === outcome.done) return { ok: true, version };
+    return { ok: false, current: standing(key, answer) };
+  }
+
+  async touch(
+    key: string,
+    stamp: { version: string; touchedAt: number; expiresAt: number },
+    call: StoreCall,
+  ): Promise<TouchResult> {
+    const args = [stamp.version, encodeTime(stamp.touchedAt), encodeTime(stamp.expiresAt)];
+    const answer = await this.#run("touch", key, call, touchScript, args);
+    if (answer.outcome === outcome.done) return "touched";
+    return answer.outcome === outcome.superseded ? "superseded" : "gone";
+  }
+
+  async remove(
+    key: string,
+    end: { reason: EndReason; until: number },
+    call: StoreCall,
+  ): Promise<StoreRecord | undefined> {
+    const answer = await this.#run("remove", key, call, removeScript, [encodeTombstone(key, end, this.now())]);
+    return standing(key, answer);
+  }
+
+  close(): Promise<void> {
+    return this.#link.close();
+  }
+
+  async #run(
+    verb: string,
+    key: string,
+    call: StoreCall,
+    script: typeof writeScript,
+    args: readonly (string | Buffer)[],
+  ): Promise<ScriptAnswer> {
+    const answer = await this.#link.script(verb, call, script, this.#prefix + key, [
+      this.#scriptTime(),
+      keyMark(key),
+      ...args,
+    ]);
+    if (answer.outcome === outcome.otherRevision) throw otherRevision("another than H1");
+    return answer;
+  }
+}
+
+interface ScriptAnswer {
+  outcome: number;
+  now: number;
+  record: Buffer | undefined;
+}
+
+/** What a script found under the key, by the time at which it looked. */
+function standing(key: string, answer: ScriptAnswer): StoreRecord | undefined {
+  if (answer.outcome === outcome.otherType) return { kind: "garbage", detail: otherType };
+  return answer.record === undefined ? undefined : parseRecord(key, answer.record, answer.now);
+}
+
+function checkOptions(options: unknown, isUrl: boolean): RedisStoreOptions {
+  if (typeof options !== "object" || options === null)
+    throw wrong("redisStore(…, options)", options, "write an object");
+  for (const name of Object.keys(options)) {
+    if (!optionNames.includes(name))
+      throw wrong(`redisStore option ${name}`, "an unknown option", `there are ${optionNames.join(", ")}`);
+  }
+  // Checked field by field below.
+  const given = options as RedisStoreOptions;
+  if (given.prefix !== undefined && typeof given.prefix !== "string") {
+    throw wrong("redisStore option prefix", given.prefix, 'write a string such as "holdfast:"');
+  }
+  if (given.clock !== undefined && typeof given.clock !== "function") {
+    throw wrong("redisStore option clock", given.clock, "write a function that returns epoch ms");
+  }
+  for (const name of settingNames) {
+    const value: unknown = given[name];
+    if (value === undefined) continue;
+    if (!isUrl)
+      throw wrong(`redisStore option ${name}`, value, "it is for the URL form; set it on the client you hand in");
+    const isFine = name === "tls" ? typeof value === "object" && value !== null : isTimeout(value);
+    if (!isFine)
+      throw wrong(
+        `redisStore option ${name}`,
+        value,
+        name === "tls" ? "write node:tls options" : "write whole ms from 1",
+      );
+  }
+  return given;
+}
+
+function isTimeout(value: unknown): boolean {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value < 2 ** 31;
+}
+
+function wrong(what: string, received: unknown, cure: string): SessionError {
+  const shown =
+    typeof received === "string"
+      ? received
+      : typeof received === "object" && received !== null
+        ? "an object"
+        : String(received);
+  return new SessionError("ERR_SESSION_OPTION", `${what}: received ${shown}; ${cure}`);
+}
