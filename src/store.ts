@@ -119,7 +119,7 @@ export interface Store {
 
   /**
    * Moves `touchedAt` and `expiresAt` (and the backend's TTL) of a live record whose version is still `version`.
-   * Never creates a record, never changes the version.
+   * Never creates a record, never changes the version. A touch older than the last one is left alone (`"superseded"`).
    */
   touch(
     key: string,

@@ -4,4 +4,4 @@
  */
 export { type ManualClock, manualClock } from "./manual-clock.ts";
 export { type SignedIn, type SignInOptions, signIn } from "./sign-in.ts";
-export { type ContractCase, storeContract } from "./store-contract.ts";
+export { type ContractCase, type MakeStore, storeContract } from "./store-contract.ts";

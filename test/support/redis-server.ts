@@ -4,21 +4,13 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { connect, createServer, type Socket } from "node:net";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
+import { type Monitor, rawCommand, startMonitor, until } from "./redis-wire.ts";
 
-/** The commands that a server ran, as `redis-cli MONITOR` prints them. */
-export interface Monitor {
-  /** One line per command, oldest first; grows. A command run by a script has `lua]` in its line. */
-  readonly lines: string[];
-  /** Resolves when every command that the server ran before this call is in `lines`. */
-  flush(): Promise<void>;
-  /** Flushes, then stops collecting. */
-  stop(): Promise<void>;
-}
+export { type Monitor, rawCommand, until } from "./redis-wire.ts";
 
 /** A running redis-server. */
 export interface RedisServer {
@@ -51,11 +43,9 @@ export interface StartOptions {
   appendonly?: boolean;
   /** Default: a free one. */
   port?: number;
-  /** The server answers PING with this once it is ready. Sentinels need their own mode. Default `false`. */
-  sentinel?: boolean;
+  /** A whole redis.conf in place of the usual arguments; `args` still follow it. For Sentinel. */
+  config?: (port: number) => string;
 }
-
-const readyWithinMs = 10_000;
 
 /** A port of the loopback that was free a moment ago. */
 export async function freePort(): Promise<number> {
@@ -67,50 +57,6 @@ export async function freePort(): Promise<number> {
   await once(probe, "close");
   if (address === null || typeof address === "string") throw new Error("no port");
   return address.port;
-}
-
-/** Waits until `check` holds, asking every few milliseconds. */
-export async function until(
-  check: () => boolean | Promise<boolean>,
-  what: string,
-  withinMs: number = readyWithinMs,
-): Promise<void> {
-  const end = performance.now() + withinMs;
-  while (!(await check())) {
-    if (performance.now() > end) throw new Error(`waited ${withinMs} ms in vain for: ${what}`);
-    await delay(10);
-  }
-}
-
-/** Sends one command in RESP on a new connection and resolves to the raw start of the answer. */
-export async function rawCommand(port: number, args: string[]): Promise<string> {
-  const socket = connect(port, "127.0.0.1");
-  try {
-    socket.write(encodeCommand(args));
-    return await new Promise<string>((resolve, reject) => {
-      let text = "";
-      socket.on("error", reject);
-      socket.on("close", () => reject(new Error(`redis-server on ${port} closed the connection`)));
-      socket.on("data", (chunk) => {
-        text += chunk.toString("latin1");
-        if (isComplete(text)) resolve(text.trimEnd());
-      });
-    });
-  } finally {
-    socket.destroy();
-  }
-}
-
-function encodeCommand(args: string[]): string {
-  return `*${args.length}\r\n${args.map((arg) => `$${Buffer.byteLength(arg)}\r\n${arg}\r\n`).join("")}`;
-}
-
-/** Good enough for status, integer, error and bulk replies, and the first packet of an array. */
-function isComplete(text: string): boolean {
-  const head = text.indexOf("\r\n");
-  if (head < 0) return false;
-  if (text[0] !== "$" || text.startsWith("$-1")) return true;
-  return text.length >= head + 2 + Number(text.slice(1, head)) + 2;
 }
 
 async function answersPing(port: number): Promise<boolean> {
@@ -214,50 +160,14 @@ class Server implements RedisServer {
   }
 }
 
-const marker = "holdfast-test-monitor-mark";
-
-async function startMonitor(port: number): Promise<Monitor> {
-  const socket = connect(port, "127.0.0.1");
-  socket.setEncoding("utf8");
-  const lines: string[] = [];
-  let marks = 0;
-  let rest = "";
-  let started = false;
-  socket.on("error", () => {});
-  socket.on("data", (chunk: string) => {
-    const parts = (rest + chunk).split("\r\n");
-    rest = parts.pop() ?? "";
-    for (const line of parts) {
-      if (line === "+OK") started = true;
-      else if (line.includes(marker)) marks += 1;
-      else lines.push(line.replace(/^\+/, ""));
-    }
-  });
-  socket.write("MONITOR\r\n");
-  await until(() => started, "MONITOR to start");
-  const flush = async (): Promise<void> => {
-    const before = marks;
-    await rawCommand(port, ["ECHO", marker]);
-    await until(() => marks > before, "MONITOR to catch up");
-  };
-  return {
-    lines,
-    flush,
-    async stop() {
-      await flush();
-      socket.destroy();
-    },
-  };
-}
-
 /** Starts a redis-server and resolves once it answers PING. End it with `stop()`. */
 export async function startRedis(options: StartOptions = {}): Promise<RedisServer> {
   const port = options.port ?? (await freePort());
   const dir = await mkdtemp(join(tmpdir(), "holdfast-redis-"));
   const persistence = options.appendonly ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"];
-  const args = options.sentinel
-    ? [...(options.args ?? []), "--sentinel"]
-    : ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...persistence, ...(options.args ?? [])];
+  const usual = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...persistence];
+  if (options.config !== undefined) await writeFile(join(dir, "redis.conf"), options.config(port));
+  const args = [...(options.config === undefined ? usual : ["redis.conf"]), ...(options.args ?? [])];
   const server = new Server(port, dir, args);
   try {
     await server.start();

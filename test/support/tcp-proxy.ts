@@ -1,0 +1,77 @@
+/**
+ * A TCP proxy before a real server, to lose answers and connections on purpose. It reads no protocol: it forwards
+ * bytes until it is told not to. Called by tests of lost answers.
+ */
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+
+/** A running proxy. */
+export interface TcpProxy {
+  readonly port: number;
+  /** From the next request that holds `text` on, that connection's answers are lost, and then the connection. */
+  loseAnswerTo(text: string): void;
+  /** How many answers were lost so far. */
+  readonly lost: number;
+  /** While shut, every new connection is cut at once. */
+  isShut: boolean;
+  stop(): Promise<void>;
+}
+
+/** Starts a proxy to a port of the loopback. */
+export async function startProxy(target: number): Promise<TcpProxy> {
+  const sockets = new Set<Socket>();
+  let trigger: string | undefined;
+  let lost = 0;
+  const server = createServer((client) => {
+    if (proxy.isShut) {
+      client.destroy();
+      return;
+    }
+    const upstream = connect(target, "127.0.0.1");
+    let isLosing = false;
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        sockets.delete(socket);
+        client.destroy();
+        upstream.destroy();
+      });
+    }
+    client.on("data", (chunk) => {
+      if (trigger !== undefined && chunk.includes(trigger)) {
+        trigger = undefined;
+        isLosing = true;
+      }
+      upstream.write(chunk);
+    });
+    upstream.on("data", (chunk) => {
+      if (!isLosing) {
+        client.write(chunk);
+        return;
+      }
+      lost += 1;
+      client.destroy();
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  const proxy: TcpProxy = {
+    port: address.port,
+    isShut: false,
+    loseAnswerTo(text) {
+      trigger = text;
+    },
+    get lost() {
+      return lost;
+    },
+    async stop() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+  return proxy;
+}
