@@ -30,8 +30,9 @@ interface Candidate {
   keyIndex: number;
 }
 
-/** Why a session is empty, on `NODE_DEBUG=holdfast`; the id is the public one. */
-export function explainEmpty(reason: string, id?: string): void {
+/** Why a session is empty, on `NODE_DEBUG=holdfast` and in the framework's log; the id is the public one. */
+export function explainEmpty(exchange: Exchange, reason: string, id?: string): void {
+  exchange.explain?.(reason, id);
   debug(id === undefined ? "empty session: %s" : "empty session: %s (id %s)", reason, id ?? "");
 }
 
@@ -46,7 +47,7 @@ export function candidatesOf(context: Context, exchange: Exchange): { candidates
     else reject(context, exchange, verified.reason);
   }
   if (values.length === 0) {
-    explainEmpty("no cookie");
+    explainEmpty(exchange, "no cookie");
     noticeOtherName(context, exchange);
   }
   return { candidates, hasCookie: values.length > 0 };
@@ -68,7 +69,7 @@ export async function lookUp(
     else if (record.kind === "garbage") reject(context, exchange, "garbage", id, record.detail);
     else {
       const reason = record.kind === "moved" ? "renewed" : record.reason;
-      explainEmpty(reason === "expired" ? "expired" : `ended (${reason})`, id);
+      explainEmpty(exchange, reason === "expired" ? "expired" : `ended (${reason})`, id);
       if (isOwnEnd(reason)) ended ??= { kind: "ended", secret, reason };
     }
   }
@@ -77,7 +78,7 @@ export async function lookUp(
 
 /** Reports a cookie that is not a session. */
 export function reject(context: Context, exchange: Exchange, reason: RejectReason, id?: string, detail?: string): void {
-  explainEmpty(detail === undefined ? reason.replace("-", " ") : `${reason}: ${detail}`, id);
+  explainEmpty(exchange, detail === undefined ? reason.replace("-", " ") : `${reason}: ${detail}`, id);
   const { address } = exchange;
   context.events.emit("rejected", {
     reason,

@@ -19,6 +19,9 @@ export function deliverCookie(exchange: Exchange, state: SessionState, browser: 
       state.isCookieDue = false;
       state.isClearDue = false;
       browser.hasCookie = true;
+    } else if (exchange.headersSent) {
+      // Reported; a later commit of the same response can't send it either.
+      state.isCookieDue = false;
     }
     state.isExtended = false;
   } else if (state.isClearDue && browser.hasCookie) {

@@ -18,6 +18,8 @@ export interface Exchange {
   getHeader(name: string): number | string | string[] | undefined;
   /** Sets a response header, replacing what stood there. Not called once `headersSent`. */
   setHeader(name: string, value: string | string[]): void;
+  /** Where the framework logs why the request has no session; `id` is the public one. Must not throw. */
+  explain?(reason: string, id: string | undefined): void;
   /** Node's request. Handed to the user's own callbacks (`skip`, cookie attributes), never read by the engine. */
   readonly raw: IncomingMessage;
 }

@@ -14,8 +14,11 @@ import type { Store } from "./store.ts";
 
 /** What `createSessions` and each adapter's `session` take. */
 export interface SessionOptions {
-  /** Key or keys for the cookie's signature, each at least 32 characters; the first signs, all verify. Required. */
-  secret: string | readonly string[];
+  /**
+   * Key or keys for the cookie's signature, each at least 32 characters; the first signs, all verify. Required:
+   * `undefined` (an environment variable that is not set) is refused at start-up.
+   */
+  secret: string | readonly string[] | undefined;
   /** Where sessions are kept. @default memoryStore() */
   store?: Store;
   /** Idle timeout. @default "1d" */

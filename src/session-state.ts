@@ -164,8 +164,8 @@ export class SessionState {
   }
 }
 
-/** @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY` */
-export function encode(context: Context, data: Data): string {
+/** @throws {SessionError} `ERR_SESSION_RESERVED_KEY` where a data key is the name of a member */
+export function refuseReserved(data: Data): void {
   for (const key of Object.keys(data)) {
     if (reservedKeys.has(key)) {
       throw new SessionError(
@@ -174,6 +174,11 @@ export function encode(context: Context, data: Data): string {
       );
     }
   }
+}
+
+/** @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY` */
+export function encode(context: Context, data: Data): string {
+  refuseReserved(data);
   try {
     return context.codec.encode(data);
   } catch (error) {

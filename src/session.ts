@@ -12,7 +12,7 @@ import { setKey } from "./merge.ts";
 import { destroy, regenerate, renew } from "./rotation.ts";
 import { SessionCookie } from "./session-cookie.ts";
 import type { SessionData } from "./session-data.ts";
-import { reservedKeys, type SessionHost, type SessionState } from "./session-state.ts";
+import { refuseReserved, reservedKeys, type SessionHost, type SessionState } from "./session-state.ts";
 
 /** A trailing callback, called exactly once. */
 export type Callback<T = void> = (error: unknown, result?: T) => void;
@@ -141,13 +141,15 @@ export class Session {
 export type SessionClass = new (state: SessionState, host: SessionHost, data: Data) => Session;
 
 /**
- * A value that may replace the data of a session.
- * @throws {SessionError} `ERR_SESSION_ASSIGN`
+ * A value that may replace the data of a session, which is left whole where it may not.
+ * @throws {SessionError} `ERR_SESSION_ASSIGN`, `ERR_SESSION_RESERVED_KEY`
  */
 export function assignable(value: unknown): Data {
   // An array or a session is no object of data: spreading it would store something else than was meant.
   if (typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Session)) {
-    return { ...value };
+    const data: Data = { ...value };
+    refuseReserved(data);
+    return data;
   }
   const received = Array.isArray(value) ? "an array" : value instanceof Session ? "a session" : `a ${typeof value}`;
   throw new SessionError(
