@@ -227,9 +227,10 @@ export class Visit implements SessionHost {
         await destroy(state, this.#budget);
         this.#operations.forget("destroy");
       }
-      this.outcome = await save(state, this.#budget);
+      // The save below makes a failed one good; nothing makes a failed login good: its data must not reach the old id.
       this.#operations.forget("save");
       this.#operations.throwUnfinished();
+      this.outcome = await save(state, this.#budget);
       await this.#leaveUnchanged(state, this.outcome === "unchanged");
     } catch (error) {
       this.#hasFailed = true;

@@ -76,7 +76,7 @@ function reportMissing(client: RedisCommands): void {
   if (missing.length === 0) return;
   process.emitWarning(
     `the ioredis client given to redisStore() lacks settings that decide how an outage ends: ${missing.join("; ")}. Set them where the client is made, or give redisStore() a URL, whose client has them.`,
-    { type: "SessionWarning", code: "HOLDFAST_REDIS_CLIENT" },
+    { type: "HoldfastWarning", code: "HOLDFAST_REDIS_CLIENT" },
   );
 }
 

@@ -60,7 +60,11 @@ export function live(clock: ManualClock, text = "{}", change: Partial<NewRecord>
 }
 
 /** Creates a record; the case fails where the store refuses. Resolves to its version. */
-export async function create(stage: Stage, record: NewRecord = live(stage.clock), key: string = stage.key): Promise<string> {
+export async function create(
+  stage: Stage,
+  record: NewRecord = live(stage.clock),
+  key: string = stage.key,
+): Promise<string> {
   return accepted(await stage.store.write(key, record, "absent", inTime()));
 }
 

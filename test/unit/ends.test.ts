@@ -225,6 +225,18 @@ describe("renew()", () => {
     expect(request.exchange.setCookies).toEqual([]);
   });
 
+  it("that failed keeps what the login wrote away from the old id: whoever planted that cookie is not logged in", async () => {
+    const { sessions, store } = setUp();
+    const client = await signedIn(sessions);
+    const request = await client.arrive();
+    request.session.user = "victim";
+    store.failing.add("remove");
+    await request.session.renew().catch(() => {});
+    store.failing.delete("remove");
+    await expect(request.visit.commit()).rejects.toMatchObject({ status: 503 });
+    await client.request((session) => expect(session.user).toBe("alice"));
+  });
+
   it("before anything is stored just changes the id", async () => {
     const { sessions, store } = setUp();
     const client = new Client(sessions);
