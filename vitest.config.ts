@@ -1,0 +1,29 @@
+/**
+ * The test runner's configuration. The package's own names point to its sources here, as `paths` does in
+ * `tsconfig.json`, so that no test needs a build; only `test/package` uses what `npm run build` and `npm pack` make.
+ */
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^holdfast$/, replacement: source("./src/index.ts") },
+      { find: /^holdfast\/(express|koa|fastify)$/, replacement: source("./adapters/$1.ts") },
+      { find: /^holdfast\/(redis|memory)$/, replacement: source("./src/stores/$1.ts") },
+      { find: /^holdfast\/testing$/, replacement: source("./src/testing/index.ts") },
+    ],
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    environment: "node",
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    restoreMocks: true,
+    reporters: ["default", "./.ci/closing-line.mjs"],
+  },
+});
