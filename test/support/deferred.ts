@@ -19,7 +19,11 @@ export function deferred<T = void>(): Deferred<T> {
 }
 
 /** Resolves once `condition` holds, looked at every few milliseconds; rejects with `what` after `timeoutMs`. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 3000): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 3000,
+): Promise<void> {
   const giveUpAt = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > giveUpAt) throw new Error(`gave up waiting: ${what}`);

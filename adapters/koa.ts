@@ -1,0 +1,99 @@
+/**
+ * Koa middleware, for Koa 2 and 3: `app.use(session(options))`. Koa waits for its middleware before it answers, so the
+ * session is saved after `await next()`, before anything has left; only a body that Koa streams, and a response that
+ * the app writes by itself (`ctx.respond = false`), leave room for a change after that, which is saved at the end.
+ * Deciding anything about sessions is the engine's.
+ */
+import { Stream } from "node:stream";
+import type Koa from "koa";
+import {
+  type Exchange,
+  type SessionData,
+  SessionError,
+  type SessionOptions,
+  type Sessions,
+  sessionsFrom,
+  type UserSession,
+  visitOf,
+} from "../src/index.ts";
+import { runAndCommit } from "./koa-commit.ts";
+
+declare module "koa" {
+  interface ExtendableContext {
+    /**
+     * The session: its members, and your data. `ctx.session = null` ends it, an object replaces its data. It reads
+     * `undefined` under `skip` and where `session()` has not run.
+     */
+    get session(): UserSession;
+    set session(value: SessionData | null);
+  }
+}
+
+/**
+ * Makes the middleware. Mounted twice with one engine, the inner one passes the request through.
+ * @throws {SessionError} `ERR_SESSION_OPTION`
+ */
+export function session(optionsOrSessions: SessionOptions | Sessions): Koa.Middleware {
+  const sessions = sessionsFrom(optionsOrSessions);
+  return async function holdfast(ctx, next) {
+    if (visitOf(ctx.req, sessions) !== undefined) return next();
+    defineAccessor(ctx.app.context);
+    const visit = sessions.visit(exchangeOf(ctx));
+    if (visit.skipped) return next();
+    let isClosed = false;
+    ctx.res.once("close", () => {
+      isClosed = true;
+    });
+    await visit.begin();
+    try {
+      await runAndCommit(ctx, next, visit, sessions.options.cookie.name);
+    } finally {
+      const streamed = ctx.headerSent || ctx.respond === false || isStream(ctx.body);
+      if (isClosed) void visit.finish(streamed);
+      else ctx.res.once("close", () => void visit.finish(streamed));
+    }
+  };
+}
+
+const withAccessor = new WeakSet<object>();
+
+/** `ctx.session`, once an app: an accessor of its own on every `ctx` would cost each request. */
+function defineAccessor(context: object): void {
+  if (withAccessor.has(context)) return;
+  withAccessor.add(context);
+  Object.defineProperty(context, "session", {
+    configurable: true,
+    get(this: Koa.Context) {
+      return visitOf(this.req)?.session;
+    },
+    set(this: Koa.Context, value: unknown) {
+      const visit = visitOf(this.req);
+      if (visit === undefined) {
+        throw new SessionError("ERR_SESSION_NO_SESSION", "ctx.session was set before session() ran: mount it earlier");
+      }
+      visit.session = value;
+    },
+  });
+}
+
+function exchangeOf(ctx: Koa.ParameterizedContext): Exchange {
+  return {
+    cookieHeader: ctx.req.headers.cookie,
+    get secure() {
+      return ctx.secure;
+    },
+    get address() {
+      return ctx.ip;
+    },
+    get headersSent() {
+      return ctx.headerSent;
+    },
+    getHeader: (name) => ctx.res.getHeader(name),
+    setHeader: (name, value) => void ctx.res.setHeader(name, value),
+    raw: ctx.req,
+  };
+}
+
+function isStream(body: unknown): boolean {
+  return body instanceof Stream || body instanceof ReadableStream || body instanceof Response || body instanceof Blob;
+}

@@ -1,0 +1,53 @@
+/**
+ * The exchange over Node's request and a response's headers, for hosts that hand out Node's own objects. What a
+ * framework judges better (is the connection secure, who is the client) is asked of its request. Used by `express.ts`.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Exchange } from "../src/index.ts";
+
+/** Where headers are read and set; the response gate is one. */
+export type ResponseHeaders = Pick<Exchange, "headersSent" | "getHeader" | "setHeader">;
+
+/** What Express adds to a request, by its trust-proxy setting; plain Node requests lack it. */
+interface JudgedRequest extends IncomingMessage {
+  readonly secure?: boolean;
+  readonly ip?: string | undefined;
+}
+
+/** An exchange that looks things up when asked. */
+export class NodeExchange implements Exchange {
+  readonly raw: IncomingMessage;
+  /** Set before the engine first asks for a header. */
+  response: ResponseHeaders;
+
+  constructor(request: IncomingMessage, response: ResponseHeaders) {
+    this.raw = request;
+    this.response = response;
+  }
+
+  get cookieHeader(): string | undefined {
+    return this.raw.headers.cookie;
+  }
+
+  get secure(): boolean {
+    const { secure, socket }: JudgedRequest = this.raw;
+    return secure ?? ("encrypted" in socket && socket.encrypted === true);
+  }
+
+  get address(): string | undefined {
+    const { ip, socket }: JudgedRequest = this.raw;
+    return ip ?? socket.remoteAddress;
+  }
+
+  get headersSent(): boolean {
+    return this.response.headersSent;
+  }
+
+  getHeader(name: string): number | string | string[] | undefined {
+    return this.response.getHeader(name);
+  }
+
+  setHeader(name: string, value: string | string[]): void {
+    this.response.setHeader(name, value);
+  }
+}
