@@ -1,0 +1,145 @@
+/**
+ * A response while the gate holds it: the calls in order, and a look as if they had been made, so that nobody changes
+ * or answers it a second time (error handlers ask `headersSent`, streams `writableEnded`, compression `_header`).
+ * Then the calls are made, or dropped. Used by the response gate; knows nothing of sessions.
+ */
+import type { GatedResponse, HeldName, SendingMethods } from "./gated-response.ts";
+import type { ResponseHead } from "./response-head.ts";
+
+/** Headers to set before the held calls are made, by lower-case name. */
+export type LateHeaders = ReadonlyMap<string, { name: string; value: string | string[] }>;
+
+const refused = ["setHeader", "appendHeader", "setHeaders", "removeHeader"] as const;
+
+/** One hold, from the first held call to `release` or `drop`. */
+export class HeldResponse {
+  readonly #response: GatedResponse;
+  readonly #under: SendingMethods;
+  readonly #head: ResponseHead | undefined;
+  readonly #calls: { name: HeldName; args: unknown[] }[] = [];
+  readonly #covered: [name: string, before: PropertyDescriptor | undefined][] = [];
+  readonly #status: number | undefined;
+  readonly #message: string | undefined;
+  /** `end` is among the calls. */
+  isEnded = false;
+  #isDraining = false;
+
+  /** `under`: the methods below the gate. `head`: the `writeHead` that is held, if that is what began it. */
+  constructor(response: GatedResponse, under: SendingMethods, head: ResponseHead | undefined) {
+    this.#response = response;
+    this.#under = under;
+    this.#head = head;
+    this.#status = response.statusCode;
+    // HTTP/2 has no status message and warns whoever asks for it.
+    this.#message = "stream" in response ? undefined : response.statusMessage;
+    if (typeof head?.status === "number" && head.status >= 100 && head.status <= 999) response.statusCode = head.status;
+    this.#lookSent();
+  }
+
+  /** Keeps a call; what comes back is what its caller expects. */
+  keep(name: HeldName, args: unknown[]): unknown {
+    if (name === "writeHead" && this.#calls.length > 0) throw headersSentError();
+    this.#calls.push({ name, args });
+    if (name === "write") {
+      this.#isDraining = true;
+      return false;
+    }
+    if (name === "end") this.isEnded = true;
+    return name === "end" || name === "writeHead" ? this.#response : undefined;
+  }
+
+  /** Sets `headers` and makes the held calls. @throws what Node throws at a call with wrong arguments */
+  release(headers: LateHeaders): void {
+    const response = this.#response;
+    this.#uncover();
+    this.#restoreStatus();
+    if (!response.headersSent) for (const { name, value } of headers.values()) response.setHeader(name, value);
+    let wantsMore: unknown = true;
+    let made = 0;
+    try {
+      for (const { name, args } of this.#calls) {
+        const result = this.#make(name, args, headers);
+        if (name === "write") wantsMore = result;
+        made++;
+      }
+    } catch (error) {
+      for (const { args } of this.#calls.slice(made)) callBack(args, error);
+      throw error;
+    }
+    // A write that Node refused for now is followed by Node's own `drain`.
+    if (this.#isDraining && wantsMore !== false && !this.isEnded && !response.destroyed) emitDrain(response);
+  }
+
+  #make(name: HeldName, args: unknown[], headers: LateHeaders): unknown {
+    if (name === "cork" || name === "uncork") return this.#response[name]?.();
+    const given = name === "writeHead" && this.#head !== undefined ? this.#head.without(headers) : args;
+    return this.#under[name]?.apply(this.#response, given);
+  }
+
+  /** Forgets the calls; each callback among them gets `error`. The response is unsent again. */
+  drop(error: unknown): void {
+    this.#uncover();
+    this.#restoreStatus();
+    for (const { args } of this.#calls) callBack(args, error);
+  }
+
+  /** A status set after the held call would have changed nothing either. */
+  #restoreStatus(): void {
+    const response = this.#response;
+    if (this.#status !== undefined && response.statusCode !== this.#status) response.statusCode = this.#status;
+    if (!("stream" in response) && response.statusMessage !== this.#message) {
+      Object.assign(response, { statusMessage: this.#message });
+    }
+  }
+
+  #lookSent(): void {
+    const response = this.#response;
+    this.#cover("headersSent", { get: () => true });
+    // Not Node's API, but what compression and on-headers ask.
+    this.#cover("_header", { get: () => "held" });
+    this.#cover("writableEnded", { get: () => this.isEnded });
+    this.#cover("finished", { get: () => this.isEnded });
+    this.#cover("writableNeedDrain", { get: () => this.#isDraining });
+    for (const name of refused) if (name in response) this.#cover(name, { value: refuse, writable: true });
+    // Node joins corked chunks of a chunked body into one.
+    for (const name of ["cork", "uncork"] as const) {
+      if (name in response) this.#cover(name, { value: () => void this.keep(name, []), writable: true });
+    }
+  }
+
+  #cover(name: string, descriptor: PropertyDescriptor): void {
+    this.#covered.push([name, Object.getOwnPropertyDescriptor(this.#response, name)]);
+    Object.defineProperty(this.#response, name, { ...descriptor, configurable: true });
+  }
+
+  #uncover(): void {
+    for (const [name, before] of this.#covered) {
+      if (before === undefined) Reflect.deleteProperty(this.#response, name);
+      else Object.defineProperty(this.#response, name, before);
+    }
+  }
+}
+
+/** Calls the trailing callback of a call that will not be made, if it has one. */
+export function callBack(args: readonly unknown[], error: unknown): void {
+  const callback = args.findLast((arg) => typeof arg === "function");
+  if (typeof callback === "function") process.nextTick(() => callback(error));
+}
+
+/** Wakes who waits. Compression moves the listeners to its own stream; `on` returns where they really are. */
+function emitDrain(response: GatedResponse): void {
+  const ignore = (): void => {};
+  const emitter = response.on?.("drain", ignore);
+  emitter?.removeListener("drain", ignore);
+  emitter?.emit("drain");
+}
+
+/** The error that Node throws when a head that was sent is changed. */
+function headersSentError(): Error & { code: string } {
+  const error = new Error("Cannot set headers after they are sent to the client");
+  return Object.assign(error, { code: "ERR_HTTP_HEADERS_SENT" });
+}
+
+function refuse(): never {
+  throw headersSentError();
+}
