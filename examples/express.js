@@ -1,0 +1,49 @@
+// @ts-check
+/**
+ * Sessions in Express: count visits, log in, log out. With REDIS_URL set, every process that uses that Redis and this
+ * secret has the same sessions, on Koa and Fastify too.
+ *
+ * $ node examples/express.js
+ * $ curl -b jar -c jar localhost:3000/                                # 200 {"user":null,"views":1}
+ * $ curl -b jar -c jar localhost:3000/                                # 200 {"user":null,"views":2}
+ * $ curl -b jar -c jar localhost:3000/login --json '{"user":"ada"}'   # 200 {"user":"ada"}
+ * $ curl -b jar -c jar localhost:3000/                                # 200 {"user":"ada","views":3}
+ * $ curl -b jar -c jar -X POST localhost:3000/logout                  # 204
+ * $ curl -b jar -c jar localhost:3000/                                # 200 {"user":null,"views":1}
+ */
+import express from "express";
+import { session } from "holdfast/express";
+import { memoryStore } from "holdfast/memory";
+import { redisStore } from "holdfast/redis";
+
+/** @param {number} port */
+export function start(port) {
+  const app = express();
+  app.use(
+    session({
+      secret: process.env.SESSION_SECRET ?? "for this example only: 32 characters at least",
+      store: process.env.REDIS_URL ? redisStore(process.env.REDIS_URL) : memoryStore(),
+      ttl: "30m",
+    }),
+  );
+
+  app.get("/", (req, res) => {
+    req.session.views = (req.session.views ?? 0) + 1;
+    res.json({ user: req.session.user ?? null, views: req.session.views });
+  });
+
+  app.post("/login", express.json(), async (req, res) => {
+    await req.session.renew(); // a new id: whoever knew the old one stays outside
+    req.session.user = String(req.body.user);
+    res.json({ user: req.session.user });
+  });
+
+  app.post("/logout", async (req, res) => {
+    await req.session.destroy();
+    res.status(204).end();
+  });
+
+  return app.listen(port);
+}
+
+if (process.argv[1] === import.meta.filename) start(Number(process.env.PORT ?? 3000));

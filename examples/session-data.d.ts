@@ -1,0 +1,9 @@
+/** What the examples keep in a session: one declaration for all three frameworks. */
+declare module "holdfast" {
+  interface SessionData {
+    user?: string;
+    views?: number;
+  }
+}
+
+export {};

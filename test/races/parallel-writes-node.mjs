@@ -1,0 +1,77 @@
+// @ts-check
+/**
+ * One node of parallel-writes.test.ts, a process of its own on the built package: Express, Koa and Fastify on free
+ * ports, with their sessions in the Redis of REDIS_URL. Prints its ports as JSON; ends when its input does.
+ *
+ *   POST /begin     begins a session
+ *   POST /key/<k>   sets one key, by plain assignment
+ *   POST /count     one atomic increment
+ *   GET /           all the data
+ */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import express from "express";
+import Fastify from "fastify";
+import { createSessions } from "holdfast";
+import { session as expressSession } from "holdfast/express";
+import { session as fastifySession } from "holdfast/fastify";
+import { session as koaSession } from "holdfast/koa";
+import { redisStore } from "holdfast/redis";
+import Koa from "koa";
+
+const sessions = createSessions({
+  secret: "a secret of the tests of parallel writes",
+  store: redisStore(String(process.env.REDIS_URL)),
+  storeTimeout: "10s", // the outcome is what is tested here, on a machine that may be busy
+});
+
+/**
+ * @param {import("holdfast").Session & Record<string, unknown>} session
+ * @param {string} path
+ */
+async function answer(session, path) {
+  const [, what, key = ""] = path.split("/");
+  if (what === "begin") session["began"] = true;
+  if (what === "key") session[key] = key;
+  if (what === "count") {
+    return session.update((/** @type {Record<string, unknown>} */ data) => {
+      data["count"] = Number(data["count"] ?? 0) + 1;
+      return { count: data["count"] };
+    });
+  }
+  return { ...session };
+}
+
+const onExpress = express();
+onExpress.use(expressSession(sessions));
+onExpress.use(async (req, res) => {
+  res.json(await answer(/** @type {never} */ (req.session), req.path));
+});
+
+const onKoa = new Koa();
+onKoa.use(koaSession(sessions));
+onKoa.use(async (ctx) => {
+  ctx.body = await answer(/** @type {never} */ (ctx.session), ctx.path);
+});
+
+const onFastify = Fastify();
+await onFastify.register(fastifySession, { sessions });
+onFastify.all("/*", async (request) => answer(/** @type {never} */ (request.session), request.url));
+await onFastify.ready();
+
+const servers = [createServer(onExpress), createServer(onKoa.callback()), onFastify.server];
+const ports = [];
+for (const server of servers) {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  ports.push(/** @type {import("node:net").AddressInfo} */ (server.address()).port);
+}
+console.log(JSON.stringify(ports));
+
+process.stdin.resume();
+await once(process.stdin, "end");
+for (const server of servers) {
+  server.close();
+  server.closeAllConnections();
+}
+await sessions.close();
