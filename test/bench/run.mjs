@@ -1,0 +1,186 @@
+// @ts-check
+/**
+ * `npm run bench`: what a session costs. The bare framework, the framework's usual session library ("peer") and
+ * holdfast, side by side in one run on one real redis-server that the bench starts itself. It runs the built package
+ * (`dist/`), as users do.
+ *
+ *   node test/bench/run.mjs [--quick] [--rounds N] [--requests N] [--connections N] [--only express,read]
+ *                           [--json file] [--profile folder]
+ *
+ * `--only` takes frameworks (express, koa, fastify), routes (none, untouched, read, write, login) and variants (bare,
+ * peer, peer-tuned, holdfast). `--quick` is a smoke test whose figures mean nothing. `--profile` has each server
+ * process write a V8 CPU profile.
+ *
+ * The variant "peer-tuned" is the peer with a cheaper Redis client than its README's, so that the ratio to "peer" can't
+ * be read as a victory over a client library. Koa's peer uses holdfast's own client, and has no such variant.
+ *
+ * How it measures:
+ * - Each variant is a process of its own, alone on a core where `taskset` can do that; the load and Redis share the
+ *   other ones. CPU per request is the server process's `cpuUsage()` (all threads, user and system) over a fixed number
+ *   of requests in a closed loop, so that it doesn't depend on how fast the load is. p99 is of that closed loop.
+ * - A round runs every variant once, one after the other, in an order that rotates from round to round. Ratios are
+ *   taken within a round and their median is printed, so that what slows the machine down slows all of them.
+ * - Sessions come from a pool; a connection has its own share of it, so that no two requests of a "write" meet on one
+ *   session: neither retries nor merges are in the figures.
+ * - Redis commands are counted in a pass of their own that isn't timed; commands inside scripts don't count.
+ *   What Redis itself spends is in the column "Redis µs/req", as a script can cost it more than a plain command.
+ * - What each peer does and why its settings are fair stands in the header of its file in `servers/`.
+ */
+import { writeFile } from "node:fs/promises";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { load } from "./load.mjs";
+import { describeMachine, pin, redisCpuUs, startRedis, startTarget } from "./machine.mjs";
+import { rowsOf, table } from "./report.mjs";
+import { commandsOf, routes, signIn, verify } from "./verify.mjs";
+
+/** @type {Record<string, string[]>} */
+const variants = {
+  express: ["bare", "peer", "peer-tuned", "holdfast"],
+  koa: ["bare", "peer", "holdfast"],
+  fastify: ["bare", "peer", "peer-tuned", "holdfast"],
+};
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    requests: { type: "string" },
+    connections: { type: "string", default: "32" },
+    only: { type: "string", default: "" },
+    json: { type: "string" },
+    profile: { type: "string" },
+  },
+});
+const rounds = wholeNumber("rounds", flags.rounds ?? (flags.quick ? "1" : "9"));
+const requests = wholeNumber("requests", flags.requests ?? (flags.quick ? "128" : "4000"));
+const connections = wholeNumber("connections", flags.connections);
+const poolSize = connections * 30;
+
+/**
+ * @param {string} name
+ * @param {string} text
+ */
+function wholeNumber(name, text) {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} takes a whole number from 1, got "${text}"`);
+  return value;
+}
+
+/** @param {string[]} all */
+function chosen(all) {
+  const wanted = flags.only.split(",").filter((word) => all.includes(word));
+  return wanted.length === 0 ? all : all.filter((word) => wanted.includes(word));
+}
+
+const words = [...Object.keys(variants), ...Object.keys(routes), ...new Set(Object.values(variants).flat())];
+for (const word of flags.only.split(",")) {
+  if (word !== "" && !words.includes(word)) throw new Error(`--only knows ${words.join(", ")}; got "${word}"`);
+}
+
+/** @param {string} text */
+function progress(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+const pinning = pin();
+const redis = await startRedis(pinning);
+const about = await describeMachine(redis.client, pinning);
+/** @type {import("./report.mjs").Row[]} */
+const rows = [];
+try {
+  for (const framework of chosen(Object.keys(variants))) rows.push(...(await benchFramework(framework)));
+} finally {
+  await redis.stop();
+}
+report();
+
+/**
+ * @param {string} framework
+ * @returns {Promise<import("./report.mjs").Row[]>}
+ */
+async function benchFramework(framework) {
+  const contestants = await Promise.all(
+    chosen(variants[framework] ?? []).map(async (variant) => {
+      const options = { framework, variant, redisUrl: redis.url, profileDir: flags.profile };
+      const target = await startTarget(pinning, options);
+      await verify(target.port, variant);
+      return { variant, target, cookies: await signIn(target.port, poolSize, connections) };
+    }),
+  );
+  const results = [];
+  for (const route of chosen(Object.keys(routes))) {
+    progress(`${framework} ${route}: ${contestants.map(({ variant }) => variant).join(", ")} × ${rounds}`);
+    results.push(...rowsOf(await benchRoute(framework, route, contestants)));
+  }
+  await Promise.all(contestants.map(({ target }) => target.stop()));
+  return results;
+}
+
+/**
+ * @typedef {{ variant: string, target: import("./machine.mjs").Target, cookies: (string | undefined)[] }} Contestant
+ */
+
+/**
+ * @param {string} framework
+ * @param {string} route
+ * @param {Contestant[]} contestants
+ * @returns {Promise<import("./report.mjs").Group>}
+ */
+async function benchRoute(framework, route, contestants) {
+  /** @type {import("./report.mjs").Group} */
+  const group = { framework, route, samples: {}, commands: {} };
+  for (const contestant of contestants) {
+    group.samples[contestant.variant] = [];
+    group.commands[contestant.variant] = await commandsOf(redis.client, requestOf(route, contestant));
+    // Warm-up: the compiler has seen the route before the first round.
+    await load({ ...requestOf(route, contestant), requests: Math.min(requests, 3_000) });
+  }
+  for (let round = 0; round < rounds; round += 1) {
+    for (let turn = 0; turn < contestants.length; turn += 1) {
+      const contestant = contestants[(round + turn) % contestants.length];
+      if (contestant === undefined) continue;
+      group.samples[contestant.variant]?.push(await measure(route, contestant));
+    }
+  }
+  return group;
+}
+
+/**
+ * @param {string} route
+ * @param {Contestant} contestant
+ * @returns {Promise<import("./report.mjs").Sample>}
+ */
+async function measure(route, contestant) {
+  const { target } = contestant;
+  const [cpuBefore, redisBefore] = [await target.cpuUs(), await redisCpuUs(redis.client)];
+  const result = await load({ ...requestOf(route, contestant), requests });
+  const [cpuAfter, redisAfter] = [await target.cpuUs(), await redisCpuUs(redis.client)];
+  return {
+    requestsPerSecond: (result.requests / result.elapsedMs) * 1_000,
+    cpuUs: (cpuAfter - cpuBefore) / result.requests,
+    p99Ms: result.p99Ms,
+    redisCpuUs: (redisAfter - redisBefore) / result.requests,
+  };
+}
+
+/**
+ * @param {string} route
+ * @param {Contestant} contestant
+ * @returns {Omit<import("./load.mjs").Load, "requests">}
+ */
+function requestOf(route, { variant, target, cookies }) {
+  const known = routes[route];
+  if (known === undefined) throw new Error(`unknown route ${route}`);
+  const { method, path, cookie, follow = false } = known;
+  // The bare server sets no cookie; it gets one of a session cookie's length, so that it parses the same head.
+  const pool = variant === "bare" ? cookies.map(() => `sid=${"x".repeat(76)}`) : cookies;
+  return { port: target.port, method, path, connections, follow, ...(cookie ? { cookies: pool } : {}) };
+}
+
+async function report() {
+  const labels = Object.fromEntries(Object.entries(routes).map(([name, { label }]) => [name, label]));
+  const settings = `${rounds} rounds of ${requests} requests a cell, ${connections} connections, ${poolSize} sessions`;
+  console.log(`${about.machine}\n${about.cores}\n${about.versions}\n${settings}\n\n${table(rows, labels)}`);
+  if (flags.json !== undefined) await writeFile(flags.json, JSON.stringify({ ...about, settings, rows }, null, 2));
+}
