@@ -39,7 +39,7 @@ function begin(model: Model): Record<string, unknown> {
   return model.data;
 }
 
-const key = fc.constantFrom("a", "b", "__proto__", "constructor", "");
+const key: fc.Arbitrary<string> = fc.constantFrom("a", "b", "__proto__", "constructor", "");
 const value = fc.jsonValue({ maxDepth: 2 }).map((json) => JSON.parse(JSON.stringify(json)) as unknown);
 
 function define(data: object, name: string, json: unknown): void {
