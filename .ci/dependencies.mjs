@@ -44,7 +44,10 @@ function npm() {
     : { command: process.platform === "win32" ? "npm.cmd" : "npm", first: [] };
 }
 
-/** Runs `npm ci` where it is needed; throws an error that a person can act on where it fails. */
+/**
+ * Installs what the lock file names where it is needed; throws an error that a person can act on where it fails. Not
+ * `npm ci`: that refuses a lock file which leaves out optional binaries of platforms that are not this one.
+ */
 export function ensureDependencies() {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major < 20 || (major === 20 && minor < 19)) {
@@ -54,18 +57,22 @@ export function ensureDependencies() {
   const installed = packagesOf(join(root, "node_modules", ".package-lock.json"));
   if (outdatedPackages(locked, installed).length === 0) return;
 
-  console.log("Installing dependencies (npm ci) …");
+  console.log("Installing dependencies from the lock file …");
   const started = performance.now();
   const { command, first } = npm();
-  const result = spawnSync(command, [...first, "ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"], {
-    cwd: root,
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const result = spawnSync(
+    command,
+    [...first, "install", "--no-save", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"],
+    {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   if (result.status !== 0) {
     const said = result.error?.message ?? `${result.stdout}${result.stderr}`.trim();
     throw new Error(
-      `The dependencies could not be installed: \`npm ci\` failed (${result.status ?? result.signal ?? "not started"}).\n` +
+      `The dependencies could not be installed: \`npm install\` failed (${result.status ?? result.signal ?? "not started"}).\n` +
         "Is the npm registry reachable from here? Run the command again once it is.\n" +
         `What npm said:\n${said.split("\n").slice(-12).join("\n")}`,
     );

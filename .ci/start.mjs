@@ -16,6 +16,18 @@ for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
   });
 }
 
+// SIGTERM to npm alone ends npm and the shell between it and this process, which hears nothing of it but loses its
+// parent: that ends the demo too, in its own way.
+if (process.env.npm_lifecycle_event === "start") {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    process.kill(process.pid, "SIGTERM");
+  }, 200);
+  watch.unref();
+}
+
 const demo = join(root, "examples", "demo", "index.js");
 process.argv[1] = demo; // so that the demo sees that it is the program
 await import(pathToFileURL(demo).href);

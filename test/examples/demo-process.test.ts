@@ -2,13 +2,15 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { createServer, type Server } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import { freePort, startRedis, until } from "../support/redis-server.ts";
 import { type Demo, frameworks, Visitor } from "./demo.ts";
 
-const program = fileURLToPath(new URL("../../examples/demo/index.js", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const program = join(root, "examples", "demo", "index.js");
 
 beforeAll(() => ensureBuilt(), 60_000);
 
@@ -20,8 +22,10 @@ interface Running {
   output(): string;
 }
 
-function runDemo(env: Record<string, string>): Running {
-  const child = spawn(process.execPath, [program], {
+function runDemo(env: Record<string, string>, command = [process.execPath, program]): Running {
+  const [file = "", ...args] = command;
+  const child = spawn(file, args, {
+    cwd: root,
     env: { PATH: process.env.PATH, REDIS_URL: "", SESSION_SECRET: "", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -103,6 +107,14 @@ describe("the demo as a process", () => {
       running.child.kill("SIGTERM");
       expect(await running.ended).toBe(0);
     }
+  });
+
+  it("ends when npm, which has started it, is told to end", async () => {
+    const running = runDemo({ PORT: "0" }, ["npm", "start"]);
+    const { koa } = await urlsOf(running);
+    running.child.kill("SIGTERM");
+    await running.ended; // of npm, and of all that could still write to its output
+    await expect(fetch(koa)).rejects.toThrow("fetch failed");
   });
 
   it("finishes an answer that is under way when it is told to end", async () => {
