@@ -3,11 +3,13 @@
  * (`NODE_DEBUG=holdfast`, and the `rejected` event). Makes no session and touches no response.
  */
 import { debuglog } from "node:util";
-import { type Context, callStore } from "./context.ts";
+import type { Context } from "./context.ts";
 import { readCookies, verifyCookie } from "./cookie.ts";
 import type { Budget } from "./deadline.ts";
+import type { SessionError } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
+import { readFollowing } from "./following.ts";
 import { publicIdOf } from "./id.ts";
 import type { EndReason, LiveRecord } from "./store.ts";
 
@@ -18,12 +20,17 @@ export type Arrival =
   | { kind: "none" }
   | {
       kind: "live";
-      secret: string /** Which key signed the cookie; 0 is the newest. */;
+      secret: string;
+      /** Which key signed the cookie; 0 is the newest. */
       keyIndex: number;
       record: LiveRecord;
+      /** The cookie names an id that a timed rotation has replaced. */
+      isLedOn: boolean;
     }
   /** Its own browser ended or rotated it a moment ago: only a login may begin a session here. */
-  | { kind: "ended"; secret: string; reason: EndReason };
+  | { kind: "ended"; secret: string; reason: EndReason }
+  /** The store could not say, and `onStoreError` is `"anonymous"`. */
+  | { kind: "degraded"; failure: SessionError };
 
 interface Candidate {
   secret: string;
@@ -61,10 +68,13 @@ export async function lookUp(
   candidates: readonly Candidate[],
 ): Promise<Arrival> {
   let ended: Arrival | undefined;
-  for (const { secret, keyIndex } of candidates) {
-    const id = publicIdOf(secret);
-    const record = await callStore(context, budget, { operation: "read", id }, (store, call) => store.read(id, call));
-    if (record?.kind === "live") return { kind: "live", secret, keyIndex, record };
+  for (const candidate of candidates) {
+    const { keyIndex } = candidate;
+    // Read what this node wrote: a save in the background comes first.
+    const saving = context.background.size > 0 ? context.background.of(publicIdOf(candidate.secret)) : undefined;
+    if (saving !== undefined) await saving;
+    const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate.secret);
+    if (record?.kind === "live") return { kind: "live", secret, keyIndex, record, isLedOn };
     if (record === undefined) reject(context, exchange, "unknown", id);
     else if (record.kind === "garbage") reject(context, exchange, "garbage", id, record.detail);
     else {

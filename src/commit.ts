@@ -3,12 +3,13 @@
  * touch and reload. Decides nothing about cookies or responses; works on a SessionState within a Budget.
  */
 import type { Data } from "./codec.ts";
-import { compareAndSet, cut, readRecord, reasonOf } from "./compare-and-set.ts";
-import { type Context, callStore } from "./context.ts";
+import { compareAndSet, cut, leadOn, readRecord, reasonOf } from "./compare-and-set.ts";
+import { mergeContents } from "./content-merge.ts";
+import { callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionEvents } from "./events.ts";
-import { merge, rebase, setKey } from "./merge.ts";
+import { rebase, setKey } from "./merge.ts";
 import type { Content, Known } from "./record.ts";
 import { dataOf, encode, knownFrom, type SessionState } from "./session-state.ts";
 import type { EndReason } from "./store.ts";
@@ -21,6 +22,7 @@ export type Outcome = "unchanged" | "saved" | "merged" | "gone";
  * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`, `ERR_SESSION_STORE…`
  */
 export async function save(state: SessionState, budget: Budget, force = false): Promise<Outcome> {
+  if (state.phase === "degraded") return "unchanged";
   const mine = state.content();
   if (!state.differs(mine) && !(force && state.phase === "new")) return "unchanged";
   if (state.phase === "ended") return tooLate(state, mine, "save");
@@ -28,7 +30,7 @@ export async function save(state: SessionState, budget: Budget, force = false): 
   let conflicts: string[] = [];
   const written = await compareAndSet(state, budget, (known) => {
     if (known === state.known) return mine;
-    const merged = mergeContents(context, baseline, mine, known);
+    const merged = mergeContents(context, baseline, mine, known?.content ?? { meta: {}, text: context.emptyText });
     conflicts = merged.conflicts;
     return merged.content;
   });
@@ -57,25 +59,31 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
   if (typeof fn !== "function") {
     throw new SessionError("ERR_SESSION_UPDATE", `update(fn): received a ${typeof fn}; pass a synchronous function`);
   }
+  if (state.failure !== undefined) throw state.failure;
   if (state.phase === "ended") throw gone(state, "update", state.endReason);
   const { context, baseline } = state;
   // Set by every run of `fn`; the last run is the one that counts.
   let run: { result: T } | { error: unknown } | undefined;
-  const written = await compareAndSet(state, budget, (known) => {
-    const before = known?.content ?? { meta: {}, text: context.emptyText };
-    try {
-      const data = dataOf(context, before.text);
-      const result = fn(data);
-      refusePromise(result);
-      run = { result };
-      const text = encode(context, data);
-      return text === before.text ? undefined : { meta: before.meta, text };
-    } catch (error) {
-      // It may have thrown at data that are no longer the newest: counts only if they are, as "no change" does.
-      run = { error };
-      return undefined;
-    }
-  });
+  const written = await compareAndSet(
+    state,
+    budget,
+    (known) => {
+      const before = known?.content ?? { meta: {}, text: context.emptyText };
+      try {
+        const data = dataOf(context, before.text);
+        const result = fn(data);
+        refusePromise(result);
+        run = { result };
+        const text = encode(context, data);
+        return text === before.text ? undefined : { meta: before.meta, text };
+      } catch (error) {
+        // It may have thrown at data that are no longer the newest: counts only if they are, as "no change" does.
+        run = { error };
+        return undefined;
+      }
+    },
+    true,
+  );
   if ("gone" in written) {
     state.end(written.gone);
     throw gone(state, "update", written.gone);
@@ -101,6 +109,8 @@ export async function touch(state: SessionState, budget: Budget): Promise<boolea
     store.touch(state.id, stamp, call),
   );
   if (result === "gone") {
+    const record = context.options.renewalTimeoutMs === null ? undefined : await readRecord(state, budget);
+    if (record?.kind === "moved" && (await leadOn(state, budget, record))?.kind === "live") return true;
     state.end("unknown");
     context.events.emit("gone", { id: state.id, operation: "touch", reason: "unknown" });
     return false;
@@ -117,9 +127,11 @@ export async function touch(state: SessionState, budget: Budget): Promise<boolea
  */
 export async function reload(state: SessionState, budget: Budget): Promise<void> {
   const { context } = state;
+  if (state.failure !== undefined) throw state.failure;
   if (state.phase === "ended") throw gone(state, "reload", state.endReason);
   const isStored = state.phase === "live";
-  const read = isStored ? await readRecord(state, budget) : undefined;
+  const found = isStored ? await readRecord(state, budget) : undefined;
+  const read = found?.kind === "moved" ? await leadOn(state, budget, found) : found;
   let data: Data = {};
   if (read?.kind === "live") {
     const known = knownFrom(context, state.id, read);
@@ -145,23 +157,6 @@ function adopt(state: SessionState, known: Known): void {
   state.known = known;
   state.baseline = known.content;
   if (isCreated) state.context.events.emit("created", { id: state.id });
-}
-
-function mergeContents(
-  context: Context,
-  base: Content,
-  mine: Content,
-  known: Known | undefined,
-): { content: Content; conflicts: string[] } {
-  const theirs = known?.content ?? { meta: {}, text: context.emptyText };
-  const [before, my, their] = [base, mine, theirs].map((content) => dataOf(context, content.text)) as [
-    Data,
-    Data,
-    Data,
-  ];
-  const { data, conflicts } = merge(before, my, their, context.codec);
-  const meta = mine.meta.maxAge === base.meta.maxAge ? theirs.meta : mine.meta;
-  return { content: { meta, text: encode(context, data) }, conflicts };
 }
 
 function tooLate(state: SessionState, mine: Content, operation: "save"): Outcome {

@@ -7,9 +7,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Context, callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
+import { follow } from "./following.ts";
 import { type Content, type Known, pack } from "./record.ts";
 import { dataOf, knownFrom, type SessionState } from "./session-state.ts";
-import type { EndReason, LiveRecord, NewRecord, StoreRecord } from "./store.ts";
+import type { EndReason, LiveRecord, MovedRecord, NewRecord, StoreRecord } from "./store.ts";
 import type { Written } from "./writers.ts";
 
 /** A record for `content`, on top of what is known. */
@@ -19,7 +20,7 @@ export function recordFor(
   content: Content,
   id: string = state.id,
 ): NewRecord {
-  const { rolling, ttlMs, absoluteTimeoutMs, transforms } = state.context.options;
+  const { rolling, ttlMs, absoluteTimeoutMs } = state.context.options;
   const idleMs = content.meta.maxAge ?? ttlMs;
   const now = state.context.store.now();
   const absolute = absoluteTimeoutMs === null ? null : now + absoluteTimeoutMs;
@@ -31,8 +32,17 @@ export function recordFor(
     touchedAt: now,
     expiresAt: isFixed ? known.expiresAt : cut(now + idleMs, absoluteExpiresAt),
     absoluteExpiresAt,
-    payload: pack(content, id, transforms),
+    payload: payloadOf(state.context, content, id),
   };
+}
+
+function payloadOf({ options }: Context, content: Content, id: string): Uint8Array {
+  const payload = pack(content, id, options.transforms);
+  if (payload.byteLength <= options.maxRecordSize) return payload;
+  throw new SessionError(
+    "ERR_SESSION_TOO_LARGE",
+    `the session would take ${payload.byteLength} bytes, more than maxRecordSize (${options.maxRecordSize}): keep large things elsewhere and their id in the session, or raise the option`,
+  );
 }
 
 /** The earlier of both deadlines. */
@@ -40,16 +50,21 @@ export function cut(expiresAt: number, absoluteExpiresAt: number | null): number
   return absoluteExpiresAt === null ? expiresAt : Math.min(expiresAt, absoluteExpiresAt);
 }
 
-/** Writes what `make` gives for the newest record until that wins; `make` gives `undefined` for "no change". */
+/**
+ * Writes what `make` gives for the newest record until that wins; `make` gives `undefined` for "no change". `isOnce`:
+ * what it gives must not be applied twice; a merge may be.
+ * @throws {SessionError} `ERR_SESSION_UNKNOWN_OUTCOME` with `isOnce`, where a write may have been applied before others
+ */
 export function compareAndSet(
   state: SessionState,
   budget: Budget,
   make: (known: Known | undefined) => Content | undefined,
+  isOnce = false,
 ): Promise<Written> {
   return state.context.writers.takeTurn(state.id, budget, (last) => {
     // What this process wrote last is newer than what this request loaded, or a refusal will tell.
     const isNewer = last !== undefined && last.version !== state.known?.version;
-    return writeUntilWon(state, budget, isNewer ? last : state.known, make);
+    return writeUntilWon(state, budget, isNewer ? last : state.known, make, isOnce);
   });
 }
 
@@ -58,15 +73,19 @@ async function writeUntilWon(
   budget: Budget,
   start: Known | undefined,
   make: (known: Known | undefined) => Content | undefined,
+  isOnce: boolean,
 ): Promise<Written> {
   let known = start;
   for (let attempt = 0; ; attempt++) {
     const content = make(known);
+    // A merge that adds nothing: what this request wants stands there already (its own write, whose answer was lost).
+    if (known !== undefined && content === known.content) return { known };
     const current =
-      content === undefined ? await newer(state, budget, known) : await write(state, budget, known, content);
-    if ("known" in current || "unchanged" in current) return current;
-    if (current.record?.kind !== "live") return { gone: reasonOf(current.record) };
-    known = readable(state.context, state.id, current.record);
+      content === undefined ? await newer(state, budget, known) : await write(state, budget, known, content, isOnce);
+    if (!("record" in current)) return current;
+    const record = current.record?.kind === "moved" ? await leadOn(state, budget, current.record) : current.record;
+    if (record?.kind !== "live") return { gone: reasonOf(record) };
+    known = readable(state.context, state.id, record);
     if (known === undefined) return { gone: "unknown" };
     await budget.spend(() => pause(attempt));
   }
@@ -79,6 +98,7 @@ async function write(
   budget: Budget,
   known: Known | undefined,
   content: Content,
+  isOnce: boolean,
 ): Promise<Attempted> {
   const record = recordFor(state, known, content);
   const call = { operation: "write", id: state.id } as const;
@@ -86,8 +106,16 @@ async function write(
     store.write(state.id, record, known?.version ?? "absent", options),
   );
   if (result.ok) return { known: { ...record, version: result.version, content } };
+  if (result.isUncertain && isOnce) throw unknownOutcome();
   if (known !== undefined) return { record: result.current };
   throw idInUse();
+}
+
+function unknownOutcome(): SessionError {
+  return new SessionError(
+    "ERR_SESSION_UNKNOWN_OUTCOME",
+    "update(): the store's answer was lost and others have written since, so that nobody can tell whether it was applied: read the data again before you repeat it",
+  );
 }
 
 /** A fresh id that is taken: never merged onto what stands there, which is another user's session. */
@@ -96,6 +124,19 @@ export function idInUse(): SessionError {
     "ERR_SESSION_ID",
     "genId returned an id that is in use already: return at least 128 bits from a cryptographic generator",
   );
+}
+
+/** A timed rotation came in between: the session goes on under its new id. */
+export async function leadOn(
+  state: SessionState,
+  budget: Budget,
+  moved: MovedRecord,
+): Promise<StoreRecord | undefined> {
+  const { secret, record } = await follow(state.context, budget, state.secret, moved);
+  state.setSecret(secret);
+  state.isLedOn = true;
+  state.isCookieDue = true;
+  return record;
 }
 
 /** A record, taken apart and known to decode; `undefined`: garbage. */

@@ -2,6 +2,8 @@
  * What every part of one engine shares, and the one way to call its store: within a budget, failures reported.
  */
 import type { LRUCache } from "lru-cache";
+import type { Background } from "./background.ts";
+import type { Breakers } from "./breaker.ts";
 import type { Codec } from "./codec.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
@@ -21,6 +23,9 @@ export interface Context {
   readonly notices: Notices;
   /** Public ids that this process saw rotate or end a moment ago: their cookie is not sent again. */
   readonly endedIds: LRUCache<string, true>;
+  readonly breakers: Breakers;
+  /** Saves that go on after their response. */
+  readonly background: Background;
   /** Who of this process is writing which session. */
   readonly writers: Writers;
 }
@@ -39,7 +44,10 @@ export async function callStore<T>(
   verb: (store: Store, call: StoreCall) => Promise<T>,
 ): Promise<T> {
   try {
-    return await budget.spend((deadline) => verb(context.store, { deadline, durable: call.durable ?? false }));
+    const side = call.operation === "read" ? "read" : "write";
+    return await context.breakers.run(side, call.id, () =>
+      budget.spend((deadline) => verb(context.store, { deadline, durable: call.durable ?? false })),
+    );
   } catch (error) {
     // The budget turns every failure of a store into this class.
     if (error instanceof SessionError) {

@@ -4,6 +4,8 @@
  */
 import type { IncomingMessage } from "node:http";
 import { LRUCache } from "lru-cache";
+import { Background } from "./background.ts";
+import { Breakers } from "./breaker.ts";
 import { jsonCodec } from "./codec.ts";
 import type { Outcome } from "./commit.ts";
 import { type Context, callStore, tombstoneMs } from "./context.ts";
@@ -119,11 +121,13 @@ export class Sessions {
     return this.#context.events.on(name, listener);
   }
 
-  /** Releases the store, once the last engine that uses it is closed: its timers and connections of its own. */
+  /** Waits for saves in the background, then releases the store, once the last engine that uses it is closed: its timers and connections of its own. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { store } = this.#context;
+    const { background, breakers, store } = this.#context;
+    await background.drained();
+    breakers.close();
     const left = (holders.get(store) ?? 1) - 1;
     holders.set(store, left);
     if (left === 0) await store.close?.();
@@ -133,6 +137,9 @@ export class Sessions {
     return new Budget(this.options.storeTimeoutMs);
   }
 }
+
+/** Saves after their response that may be under way at once; the next one is waited for. */
+const maxInBackground = 1000;
 
 /** How many engines use a store: the last one to close releases it. */
 const holders = new WeakMap<Store, number>();
@@ -160,14 +167,17 @@ function contextFor(options: ResolvedOptions): Context {
     );
   }
   const codec = options.codec ?? jsonCodec(isDevelopment ? (key, type) => noticeLossy(notices, key, type) : undefined);
+  const store = options.store ?? memoryStore();
   return {
     options,
-    store: options.store ?? memoryStore(),
+    store,
+    breakers: new Breakers(store, options.storeTimeoutMs),
     codec,
     emptyText: codec.encode({}),
     events: new Events(),
     notices,
     endedIds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
+    background: new Background(maxInBackground),
     writers: new Writers(),
   };
 }

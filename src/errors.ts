@@ -15,6 +15,9 @@
  * | `ERR_SESSION_NOT_LOADED` | 500 | `load: "lazy"` and the session was used before `await sessionOf(req)` |
  * | `ERR_SESSION_NO_SESSION` | 500 | `sessionOf(req)` on a request that no adapter has seen, or that `skip` left out |
  * | `ERR_SESSION_GONE` | 401 | `update()` or `reload()` on a session that has ended |
+ * | `ERR_SESSION_CONFLICT` | 409 | `onConflict: "reject"` and somebody else changed the same key |
+ * | `ERR_SESSION_UNKNOWN_OUTCOME` | 503 | `update()`: the store's answer was lost, and whether it was stored can't be told |
+ * | `ERR_SESSION_TOO_LARGE` | 500 | the record would be larger than `maxRecordSize` |
  * | `ERR_SESSION_RESERVED_KEY` | 500 | a data key has the name of a member of the session |
  * | `ERR_SESSION_VALUE` | 500 | a value cannot be stored (Map, BigInt, function, circular, …) |
  * | `ERR_SESSION_ASSIGN` | 500 | something other than `null` or an object was assigned to the session property |
@@ -30,6 +33,9 @@ export type SessionErrorCode =
   | "ERR_SESSION_NOT_LOADED"
   | "ERR_SESSION_NO_SESSION"
   | "ERR_SESSION_GONE"
+  | "ERR_SESSION_CONFLICT"
+  | "ERR_SESSION_UNKNOWN_OUTCOME"
+  | "ERR_SESSION_TOO_LARGE"
   | "ERR_SESSION_RESERVED_KEY"
   | "ERR_SESSION_VALUE"
   | "ERR_SESSION_ASSIGN"
@@ -41,6 +47,7 @@ const unavailable: ReadonlySet<SessionErrorCode> = new Set<SessionErrorCode>([
   "ERR_SESSION_STORE",
   "ERR_SESSION_STORE_TIMEOUT",
   "ERR_SESSION_STORE_FULL",
+  "ERR_SESSION_UNKNOWN_OUTCOME",
 ]);
 
 /** Seconds for `Retry-After` on a 503 (RFC 9110 §10.2.3). */
@@ -55,14 +62,22 @@ export class SessionError extends Error {
   readonly status: number;
   /** The same as `status`; Fastify reads this name. */
   readonly statusCode: number;
+  /** The message is for the log, not for the client; with this NestJS knows the error as an HTTP one. */
+  readonly expose = false;
   /** Headers for the answer (`retry-after` on a 503); Express, Koa and Fastify send them with the error. */
   readonly headers?: Record<string, string>;
 
   constructor(code: SessionErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
-    this.status = unavailable.has(code) ? 503 : code === "ERR_SESSION_GONE" ? 401 : 500;
+    this.status = statusOf(code);
     this.statusCode = this.status;
     if (this.status === 503) this.headers = { "retry-after": retryAfterSeconds };
   }
+}
+
+function statusOf(code: SessionErrorCode): number {
+  if (unavailable.has(code)) return 503;
+  if (code === "ERR_SESSION_GONE") return 401;
+  return code === "ERR_SESSION_CONFLICT" ? 409 : 500;
 }

@@ -33,7 +33,8 @@ export class Loading {
         this.arrival = arrival;
       },
       (error: SessionError) => {
-        this.failure = error;
+        if (context.options.onStoreError === "anonymous") this.arrival = { kind: "degraded", failure: error };
+        else this.failure = error;
       },
     );
     return this.#underWay;

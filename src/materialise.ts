@@ -14,12 +14,13 @@ export type LiveArrival = Arrival & { kind: "live" };
 
 /** The state of a live record, its data not decoded; `undefined`: garbage, which was reported. */
 export function stateOf(context: Context, exchange: Exchange, arrival: LiveArrival): SessionState | undefined {
-  const { secret, keyIndex, record } = arrival;
+  const { secret, keyIndex, record, isLedOn } = arrival;
   const bare = new SessionState(context, secret);
   try {
     const state = new SessionState(context, secret, knownFrom(context, bare.id, record));
-    // Signed by an older key: accepted, and sent again under the newest.
-    state.isCookieDue = keyIndex > 0;
+    // Signed by an older key: accepted, and sent again under the newest. Led on: the new cookie, once more.
+    state.isCookieDue = keyIndex > 0 || isLedOn;
+    state.isLedOn = isLedOn;
     return state;
   } catch (error) {
     reject(context, exchange, "garbage", bare.id, reasonOf(error));
@@ -38,17 +39,20 @@ export function decode(context: Context, exchange: Exchange, state: SessionState
 }
 
 /**
- * Whether a touch may be due, by the record alone: how long the session lives stands in the payload, and a session that
- * lives shorter than the others is touched more often.
+ * Whether a touch or a timed rotation may be due, by the record alone. How long the session lives and when it last got
+ * its id stand in the payload: that is opened only where the record's times say that it may matter.
  */
-export function mayBeTouchDue(context: Context, { touchedAt, expiresAt }: Stamps): boolean {
-  const { rolling, touchIntervalMs } = context.options;
-  return rolling && context.store.now() - touchedAt >= Math.min(touchIntervalMs, (expiresAt - touchedAt) / 20);
+export function mayBeWorkDue(context: Context, { createdAt, touchedAt, expiresAt }: Stamps): boolean {
+  const { rolling, touchIntervalMs, renewalTimeoutMs } = context.options;
+  const now = context.store.now();
+  if (renewalTimeoutMs !== null && now - createdAt >= renewalTimeoutMs) return true;
+  return rolling && now - touchedAt >= Math.min(touchIntervalMs, (expiresAt - touchedAt) / 20);
 }
 
 /** The state of a request that brought no live record. */
 export function emptyState(context: Context, arrival: Arrival): SessionState {
   if (arrival.kind === "ended") return SessionState.ended(context, arrival.secret, arrival.reason);
+  if (arrival.kind === "degraded") return SessionState.degraded(context, arrival.failure);
   return new SessionState(context);
 }
 

@@ -7,9 +7,12 @@ import type { Codec, Data } from "./codec.ts";
 /** What a merge came to. */
 export interface Merged {
   data: Data;
-  /** Keys that both sides changed to different values; mine stand in `data`. */
+  /** Keys that both sides changed to different values. */
   conflicts: string[];
 }
+
+/** Decides a key that both sides changed; `undefined` is absence. What it throws fails the save. */
+export type ConflictResolver = (key: string, base: unknown, mine: unknown, theirs: unknown) => unknown;
 
 /** Sets an own property whatever its name: a plain assignment of `__proto__` would change the prototype. */
 export function setKey(target: Data, key: string, value: unknown): void {
@@ -34,8 +37,11 @@ function textOf(data: Data, key: string, codec: Codec): string {
   return codec.encode(one);
 }
 
-/** Merges what changed from `base` to `mine` onto `theirs`; a deleted key is a change too. */
-export function merge(base: Data, mine: Data, theirs: Data, codec: Codec): Merged {
+/**
+ * Merges what changed from `base` to `mine` onto `theirs`; a deleted key is a change too. A key that both changed is
+ * `resolve`'s to decide; without it mine wins.
+ */
+export function merge(base: Data, mine: Data, theirs: Data, codec: Codec, resolve?: ConflictResolver): Merged {
   const data: Data = {};
   const conflicts: string[] = [];
   for (const key of new Set([...Object.keys(theirs), ...Object.keys(mine)])) {
@@ -43,8 +49,11 @@ export function merge(base: Data, mine: Data, theirs: Data, codec: Codec): Merge
     const my = textOf(mine, key, codec);
     const their = textOf(theirs, key, codec);
     const isMine = my !== before;
-    if (isMine && their !== before && my !== their) conflicts.push(key);
-    const value = ownValue(isMine ? mine : theirs, key);
+    let value = ownValue(isMine ? mine : theirs, key);
+    if (isMine && their !== before && my !== their) {
+      conflicts.push(key);
+      if (resolve !== undefined) value = resolve(key, ownValue(base, key), value, ownValue(theirs, key));
+    }
     if (value !== undefined) setKey(data, key, value);
   }
   return { data, conflicts };

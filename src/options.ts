@@ -8,6 +8,7 @@ import type { Codec } from "./codec.ts";
 import { type CookieInput, type CookieOptions, resolveCookie } from "./cookie-options.ts";
 import { SessionError } from "./errors.ts";
 import { randomSecret } from "./id.ts";
+import type { ConflictResolver } from "./merge.ts";
 import { choiceOf, type Duration, durationOf, flagOf, refuse, refuseUnknown } from "./option-checks.ts";
 import type { Transform } from "./record.ts";
 import type { Store } from "./store.ts";
@@ -29,18 +30,37 @@ export interface SessionOptions {
   touchInterval?: Duration;
   /** From creation or the last login, whatever the activity; `null`: none. @default "30d" */
   absoluteTimeout?: Duration | null;
+  /** A live session gets a new id that often; `null`: never. @default null */
+  renewalTimeout?: Duration | null;
+  /** How long the old id goes on answering after the new one was first presented. @default "30s" */
+  renewalGrace?: Duration;
   /** The cookie. */
   cookie?: CookieInput;
   /** `"lazy"`: no store call until `await sessionOf(request)`. @default "eager" */
   load?: "eager" | "lazy";
   /** Requests without a session (assets, health checks): the session property reads `undefined`. @default none */
   skip?: (request: IncomingMessage) => boolean;
-  /** When a session is saved. @default "before-response" */
-  commit?: "before-response";
+  /**
+   * When a changed session is saved. `"background"`: after the response, which then promises nothing: a crash, or a
+   * store that fails, loses the change. What begins, moves or ends a session is always saved before.
+   * @default "before-response"
+   */
+  commit?: "before-response" | "background";
   /** How long one request may wait for the store in all, retries included. @default "1s" */
   storeTimeout?: Duration;
-  /** What a store that fails does to a request: a 503 at the first access to the session. @default "fail" */
-  onStoreError?: "fail";
+  /**
+   * What a store that fails to load does to a request. `"fail"`: a 503 at the first access to the session.
+   * `"anonymous"`: a session without data that is not saved (`isDegraded`), no cookie set or cleared; `destroy()`,
+   * `renew()`, `regenerate()` and `update()` still reject. A save that failed is a 503 either way. @default "fail"
+   */
+  onStoreError?: "fail" | "anonymous";
+  /**
+   * Who wins a key that two requests changed: a function that gives the value, or `"reject"`: the later save fails with
+   * `ERR_SESSION_CONFLICT` (409). @default the later save
+   */
+  onConflict?: ConflictResolver | "reject";
+  /** Largest record in bytes, after the transforms; a larger one is refused, and garbage when read. @default 262_144 */
+  maxRecordSize?: number;
   /** Data to text and back. @default JSON */
   codec?: Codec;
   /** Steps on the way to the store: compression, encryption. @default none */
@@ -58,10 +78,17 @@ export interface ResolvedOptions {
   readonly rolling: boolean;
   readonly touchIntervalMs: number;
   readonly absoluteTimeoutMs: number | null;
+  readonly renewalTimeoutMs: number | null;
+  readonly renewalGraceMs: number;
   readonly cookie: CookieOptions;
   readonly load: "eager" | "lazy";
   readonly skip: ((request: IncomingMessage) => boolean) | undefined;
   readonly storeTimeoutMs: number;
+  readonly commit: "before-response" | "background";
+  readonly onStoreError: "fail" | "anonymous";
+  /** `undefined`: the later save wins. */
+  readonly onConflict: ConflictResolver | "reject" | undefined;
+  readonly maxRecordSize: number;
   /** `undefined`: JSON. */
   readonly codec: Codec | undefined;
   readonly transforms: readonly Transform[];
@@ -75,12 +102,16 @@ const known: readonly string[] = [
   "rolling",
   "touchInterval",
   "absoluteTimeout",
+  "renewalTimeout",
+  "renewalGrace",
   "cookie",
   "load",
   "skip",
   "commit",
   "storeTimeout",
   "onStoreError",
+  "onConflict",
+  "maxRecordSize",
   "codec",
   "transforms",
   "genId",
@@ -104,6 +135,7 @@ export function resolveOptions(options: SessionOptions): ResolvedOptions {
   if (absoluteTimeoutMs !== null && ttlMs > absoluteTimeoutMs) {
     refuse("ttl", options.ttl ?? "1d", `lower it to absoluteTimeout (${absoluteTimeoutMs} ms) or below, or raise that`);
   }
+  const { renewalTimeout = null } = options;
   return Object.freeze({
     secrets: secretsOf(options.secret),
     store: storeOf(options.store),
@@ -111,26 +143,25 @@ export function resolveOptions(options: SessionOptions): ResolvedOptions {
     rolling: flagOf("rolling", options.rolling, true),
     touchIntervalMs: touchIntervalOf(options.touchInterval, ttlMs),
     absoluteTimeoutMs,
+    renewalTimeoutMs: renewalTimeout === null ? null : durationOf("renewalTimeout", renewalTimeout),
+    renewalGraceMs: durationOf("renewalGrace", options.renewalGrace ?? "30s", 0),
     cookie: resolveCookie(options.cookie ?? {}),
     load: choiceOf("load", options.load, ["eager", "lazy"] as const),
     skip: functionOf("skip", options.skip),
     storeTimeoutMs: durationOf("storeTimeout", options.storeTimeout ?? "1s"),
+    commit: choiceOf("commit", options.commit, ["before-response", "background"] as const),
+    onStoreError: choiceOf("onStoreError", options.onStoreError, ["fail", "anonymous"] as const),
+    onConflict: resolverOf(options.onConflict),
+    maxRecordSize: sizeOf("maxRecordSize", options.maxRecordSize ?? 262_144),
     codec: codecOf(options.codec),
     transforms: transformsOf(options.transforms ?? []),
     genId: functionOf("genId", options.genId) ?? randomSecret,
-    ...onlyChoice("commit", options.commit, "before-response"),
-    ...onlyChoice("onStoreError", options.onStoreError, "fail"),
   });
 }
 
 function functionOf<T>(name: string, value: T): T {
   if (value === undefined || typeof value === "function") return value;
   return refuse(name, value, "write a function, or leave it out");
-}
-
-function onlyChoice(name: string, value: unknown, only: string): Record<string, never> {
-  choiceOf(name, value, [only]);
-  return {};
 }
 
 function secretsOf(secret: unknown): readonly string[] {
@@ -157,6 +188,16 @@ function storeOf(store: Store | undefined): Store | undefined {
   const missing = verbs.filter((verb) => typeof store?.[verb] !== "function");
   if (missing.length === 0) return store;
   return refuse("store", store, `it has no ${missing.join(", ")}: pass redisStore(client), memoryStore() or a Store`);
+}
+
+function resolverOf(value: ConflictResolver | "reject" | undefined): ConflictResolver | "reject" | undefined {
+  if (value === undefined || value === "reject" || typeof value === "function") return value;
+  return refuse("onConflict", value, 'write a function (key, base, mine, theirs) => value, or "reject"');
+}
+
+function sizeOf(name: string, value: unknown): number {
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 1024) return value;
+  return refuse(name, value, "write a whole number of bytes from 1024");
 }
 
 function touchIntervalOf(value: unknown, ttlMs: number): number {

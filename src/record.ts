@@ -15,6 +15,10 @@ export interface Transform {
 export interface Meta {
   /** `session.cookie.maxAge` of this session alone: ms, or `null` for a browser-session cookie; absent: the option's. */
   maxAge?: number | null;
+  /** When a timed rotation last gave it a new id, epoch ms. */
+  renewedAt?: number;
+  /** The public id that it had before, until the new one was first presented. */
+  from?: string;
 }
 
 /** A payload, taken apart but not decoded. */
@@ -31,7 +35,8 @@ export interface Known extends Stamps {
 
 /** To bytes for the store. */
 export function pack(content: Content, key: string, transforms: readonly Transform[]): Uint8Array {
-  const meta = content.meta.maxAge === undefined ? "" : JSON.stringify(content.meta);
+  const line = JSON.stringify(content.meta);
+  const meta = line === "{}" ? "" : line;
   let bytes: Uint8Array = Buffer.from(`${meta}\n${content.text}`);
   for (const transform of transforms) bytes = transform.apply(bytes, { key });
   return bytes;
@@ -50,12 +55,19 @@ export function unpack(payload: Uint8Array, key: string, transforms: readonly Tr
 function readMeta(line: string): Meta {
   const meta: unknown = JSON.parse(line);
   if (typeof meta !== "object" || meta === null) throw new SyntaxError("the payload's first line is no object");
-  const maxAge = "maxAge" in meta ? meta.maxAge : undefined;
-  if (maxAge === undefined) return {};
-  if (maxAge !== null && !(typeof maxAge === "number" && Number.isFinite(maxAge) && maxAge > 0)) {
-    throw new SyntaxError("the payload's maxAge is no duration");
-  }
-  return { maxAge };
+  const { maxAge, renewedAt, from } = meta as Record<keyof Meta, unknown>; // each is checked below
+  const read: Meta = {};
+  if (maxAge === null || isPositive(maxAge)) read.maxAge = maxAge;
+  else if (maxAge !== undefined) throw new SyntaxError("the payload's maxAge is no duration");
+  if (isPositive(renewedAt)) read.renewedAt = renewedAt;
+  else if (renewedAt !== undefined) throw new SyntaxError("the payload's renewedAt is no time");
+  if (typeof from === "string") read.from = from;
+  else if (from !== undefined) throw new SyntaxError("the payload's from is no id");
+  return read;
+}
+
+function isPositive(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value) && value > 0;
 }
 
 /** Decodes a text; throws unless the codec gives an object with string keys. */

@@ -3,16 +3,19 @@
  * An end is final: what is stored under the old id afterwards is a tombstone. Works on a SessionState within a Budget.
  */
 import { idInUse, readable, recordFor } from "./compare-and-set.ts";
+import { mergeContents } from "./content-merge.ts";
 import { type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { newSecret, publicIdOf } from "./id.ts";
-import { merge, rebase, setKey } from "./merge.ts";
+import { rebase, setKey } from "./merge.ts";
+import { pointerOf } from "./moved.ts";
 import type { Content, Known } from "./record.ts";
-import { dataOf, encode, SessionState } from "./session-state.ts";
+import { dataOf, SessionState } from "./session-state.ts";
 import type { EndReason, StoreRecord } from "./store.ts";
 
 /** Ends the session for its own browser. */
 export async function destroy(state: SessionState, budget: Budget): Promise<void> {
+  if (state.failure !== undefined) throw state.failure;
   if (state.phase === "ended") return;
   // Until it is done the commit of the response will try again: an end that failed must not look like one.
   state.isEndDue = true;
@@ -27,6 +30,7 @@ export async function destroy(state: SessionState, budget: Budget): Promise<void
 
 /** Ends the session and begins an empty one, with the data keys `keep` carried over. */
 export async function regenerate(state: SessionState, budget: Budget, keep: readonly string[]): Promise<SessionState> {
+  if (state.failure !== undefined) throw state.failure;
   const previous = state.phase === "live" ? await end(state.context, budget, state.id, "rotated") : undefined;
   const next = new SessionState(state.context);
   next.isClearDue = state.isClearDue || (state.phase === "live" && isOurs("live", previous));
@@ -39,6 +43,7 @@ export async function regenerate(state: SessionState, budget: Budget, keep: read
 
 /** Gives the data a new id; the old one is dead at once. */
 export async function renew(state: SessionState, budget: Budget): Promise<void> {
+  if (state.failure !== undefined) throw state.failure;
   if (state.phase !== "live" || state.known === undefined) {
     // Nothing to rename: a login on a new session, or after an end, begins a session under an id of its own.
     state.restart();
@@ -53,7 +58,7 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
   const previous = await end(context, budget, oldId, "renewed");
   const theirs = lateChanges(context, oldId, base, previous);
   if (theirs !== undefined) {
-    const merged = mergeLate(context, state.baseline, mine, theirs);
+    const merged = mergeContents(context, state.baseline, mine, theirs).content;
     known = await create(state, budget, id, merged, known.version);
     rebase(state.data, dataOf(context, mine.text), dataOf(context, merged.text), context.codec);
   }
@@ -76,6 +81,9 @@ export async function end(
     store.remove(id, { reason, until }, call),
   );
   context.endedIds.set(id, true);
+  // A timed rotation moved it: what goes on under the new id ends as well.
+  const pointer = previous?.kind === "moved" ? pointerOf(previous) : undefined;
+  if (pointer !== undefined) return end(context, budget, pointer.id, reason);
   if (previous?.kind === "live" && reason !== "renewed") context.events.emit("destroyed", { id, reason });
   return previous;
 }
@@ -121,14 +129,4 @@ function lateChanges(
   // A parallel login renewed it: that session lives on, and so may this copy.
   if (previous?.kind === "ended" && previous.reason === "renewed") return undefined;
   return { meta: {}, text: context.emptyText };
-}
-
-function mergeLate(context: Context, base: Content, mine: Content, theirs: Content): Content {
-  const { data } = merge(
-    dataOf(context, base.text),
-    dataOf(context, mine.text),
-    dataOf(context, theirs.text),
-    context.codec,
-  );
-  return { meta: mine.meta, text: encode(context, data) };
 }

@@ -45,7 +45,11 @@ export interface SessionHost {
 /** Takes a live record apart. Throws on a payload that can't be ours. */
 export function knownFrom(context: Context, id: string, record: LiveRecord): Known {
   const { version, createdAt, touchedAt, expiresAt, absoluteExpiresAt } = record;
-  const content = unpack(record.payload, id, context.options.transforms);
+  const { maxRecordSize, transforms } = context.options;
+  if (record.payload.byteLength > maxRecordSize) {
+    throw new RangeError(`${record.payload.byteLength} bytes are more than maxRecordSize (${maxRecordSize})`);
+  }
+  const content = unpack(record.payload, id, transforms);
   return { version, createdAt, touchedAt, expiresAt, absoluteExpiresAt, content };
 }
 
@@ -61,8 +65,13 @@ export function dataOf(context: Context, text: string): Data {
 /** The mutable state of one session. */
 export class SessionState {
   readonly context: Context;
-  /** `"new"`: no record yet. `"ended"`: nothing is stored any more, whatever is written. */
-  phase: "new" | "live" | "ended" = "new";
+  /**
+   * `"new"`: no record yet. `"ended"`: nothing is stored any more, whatever is written. `"degraded"`: nothing is known
+   * or stored, as the store failed.
+   */
+  phase: "new" | "live" | "ended" | "degraded" = "new";
+  /** Why it is degraded. */
+  failure: SessionError | undefined;
   /** Why it ended, where `phase` is `"ended"`. */
   endReason: EndReason | "unknown" = "unknown";
   /** What the store was last known to hold. */
@@ -75,6 +84,8 @@ export class SessionState {
   maxAge: number | null | undefined;
   /** `destroy()` was called and has not been done yet. */
   isEndDue = false;
+  /** The request came with an id that a timed rotation has replaced. */
+  isLedOn = false;
   /** The browser must get this session's cookie. */
   isCookieDue = false;
   /** The lifetime was extended: a persistent cookie must be sent again. */
@@ -97,6 +108,14 @@ export class SessionState {
   static ended(context: Context, secret: string, reason: EndReason): SessionState {
     const state = new SessionState(context, secret);
     state.end(reason);
+    return state;
+  }
+
+  /** A session that stands in for one that the store could not give. */
+  static degraded(context: Context, failure: SessionError): SessionState {
+    const state = new SessionState(context);
+    state.phase = "degraded";
+    state.failure = failure;
     return state;
   }
 
@@ -140,7 +159,9 @@ export class SessionState {
    * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`
    */
   content(): Content {
-    return { meta: this.maxAge === undefined ? {} : { maxAge: this.maxAge }, text: encode(this.context, this.data) };
+    const { maxAge: _earlier, ...meta } = this.baseline.meta;
+    if (this.maxAge !== undefined) Object.assign(meta, { maxAge: this.maxAge });
+    return { meta, text: encode(this.context, this.data) };
   }
 
   /** Whether `content` differs from what the data were last in step with. */

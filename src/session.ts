@@ -47,6 +47,11 @@ export class Session {
     return this.#state.phase !== "live";
   }
 
+  /** Whether it stands in for one that the store could not give (`onStoreError: "anonymous"`): nothing is saved. */
+  get isDegraded(): boolean {
+    return this.#state.phase === "degraded";
+  }
+
   /** The cookie of this session alone. */
   get cookie(): SessionCookie {
     this.#cookie ??= new SessionCookie(this.#state);

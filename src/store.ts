@@ -93,6 +93,11 @@ export type WriteResult =
       ok: false;
       /** The record that beat this one; `undefined`: there is none any more. */
       current: StoreRecord | undefined;
+      /**
+       * An answer to this very write was lost, and so many writes came since that the record can't tell whether it was
+       * applied before them.
+       */
+      isUncertain?: boolean;
     };
 
 /** What a touch came to: extended; left alone as a newer write had extended it; or nothing there to extend. */
@@ -132,6 +137,12 @@ export interface Store {
    * stood. An earlier tombstone that is still there keeps its reason. Resolves to what stood there before.
    */
   remove(key: string, end: { reason: EndReason; until: number }, call: StoreCall): Promise<StoreRecord | undefined>;
+
+  /**
+   * Which part of the backend holds `key`, where parts fail apart (a Redis Cluster's nodes); absent: it fails as one.
+   * Synchronous and cheap.
+   */
+  shardOf?(key: string): string;
 
   /** The store's clock: epoch ms. Synchronous and cheap; called several times a request. */
   now(): number;

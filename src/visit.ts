@@ -5,14 +5,15 @@
  */
 import type { Arrival } from "./arrival.ts";
 import type { Data } from "./codec.ts";
-import { type Outcome, save, touch } from "./commit.ts";
+import { type Outcome, save } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { Budget } from "./deadline.ts";
-import { deliverCookie, isPersistent, varyByCookie } from "./departure.ts";
+import { deliverCookie, varyByCookie } from "./departure.ts";
 import { SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import { type Leaving, leaveUnchanged, saveInBackground } from "./leaving.ts";
 import { Loading } from "./loading.ts";
-import { decode, emptyState, mayBeTouchDue, stateOf } from "./materialise.ts";
+import { decode, emptyState, mayBeWorkDue, stateOf } from "./materialise.ts";
 import { setKey } from "./merge.ts";
 import { Operations } from "./operations.ts";
 import { destroy } from "./rotation.ts";
@@ -122,11 +123,12 @@ export class Visit implements SessionHost {
     }
     if (this.#isAccessed) varyByCookie(this.#exchange);
     this.#isAccessed = false;
-    if (!this.#isPending(this.#state)) return this.#leaveUnchanged(this.#state, isFirst);
-    this.#settling = this.#settle().finally(() => {
+    if (!this.#isPending(this.#state)) return leaveUnchanged(this.#leaving(this.#state), isFirst);
+    const inBackground = this.#operations.isPending ? undefined : saveInBackground(this.#leaving(this.#state));
+    this.#settling = (inBackground ?? this.#settle()).finally(() => {
       this.#settling = undefined;
     });
-    return this.#settling;
+    return inBackground === undefined ? this.#settling : undefined;
   }
 
   /**
@@ -193,23 +195,14 @@ export class Visit implements SessionHost {
   #leaveUntouched(): Promise<void> | undefined {
     const { arrival } = this.#loading;
     if (arrival?.kind !== "live") return undefined;
-    if (arrival.keyIndex === 0 && !mayBeTouchDue(this.#context, arrival.record)) return undefined;
+    if (arrival.keyIndex === 0 && !arrival.isLedOn && !mayBeWorkDue(this.#context, arrival.record)) return undefined;
     this.#state ??= stateOf(this.#context, this.#exchange, arrival);
-    return this.#state === undefined ? undefined : this.#leaveUnchanged(this.#state, true);
-  }
-
-  /** Nothing to save: a touch where it is due, awaited only if the browser's cookie depends on it. */
-  #leaveUnchanged(state: SessionState, mayTouch: boolean): Promise<void> | undefined {
-    const isTouchDue = mayTouch && state.isTouchDue(this.#context.store.now());
-    // A touch that fails was reported by its event; the session lives on for the rest of its time.
-    const touched = isTouchDue ? touch(state, this.#budget).catch(() => false) : undefined;
-    if (touched !== undefined && isPersistent(this.#exchange, state)) return touched.then(() => this.#deliver());
-    this.#deliver();
-    return undefined;
+    return this.#state === undefined ? undefined : leaveUnchanged(this.#leaving(this.#state), true);
   }
 
   #isPending(state: SessionState): boolean {
     if (this.#operations.isPending || state.isEndDue) return true;
+    if (state.phase === "degraded") return false;
     try {
       return state.differs(state.content());
     } catch {
@@ -231,11 +224,15 @@ export class Visit implements SessionHost {
       this.#operations.forget("save");
       this.#operations.throwUnfinished();
       this.outcome = await save(state, this.#budget);
-      await this.#leaveUnchanged(state, this.outcome === "unchanged");
+      await leaveUnchanged(this.#leaving(state), this.outcome === "unchanged");
     } catch (error) {
       this.#hasFailed = true;
       throw error;
     }
+  }
+
+  #leaving(state: SessionState): Leaving {
+    return { state, exchange: this.#exchange, budget: this.#budget, browser: this.#loading };
   }
 
   #deliver(): void {

@@ -16,6 +16,15 @@ const firstPauseMs = 10;
 const longestPauseMs = 100;
 const quitWithinMs = 500;
 
+/** What a script answered. */
+export interface ScriptReply {
+  outcome: number;
+  now: number;
+  record: Buffer | undefined;
+  /** An earlier run of this very call got no answer, and may have been applied. */
+  isRepeated: boolean;
+}
+
 /** One store's use of its client. */
 export class RedisLink {
   readonly #client: RedisCommands;
@@ -40,17 +49,24 @@ export class RedisLink {
    * Runs one command of a verb.
    * @throws {SessionError} `ERR_SESSION_STORE` when Redis stayed out of reach until the deadline, or refused
    */
-  async run<T>(verb: string, call: StoreCall, command: (client: RedisCommands) => Promise<T>): Promise<T> {
+  async run<T>(
+    verb: string,
+    call: StoreCall,
+    command: (client: RedisCommands, isRepeated: boolean) => Promise<T>,
+  ): Promise<T> {
     if (this.#isClosed) throw closed("the store was closed");
     let failure: unknown;
+    let isRepeated = false;
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       try {
         if (this.#client.status !== "ready") await this.#becomeReady(call.deadline);
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
-        return await command(this.#client);
+        return await command(this.#client, isRepeated);
       } catch (error) {
         if (error instanceof SessionError) throw error;
+        // No reply: the command may have been applied all the same.
+        if (replyCode(error) === undefined) isRepeated = true;
         if (!isPassing(error)) throw refused(verb, error);
         failure = error;
       }
@@ -67,10 +83,12 @@ export class RedisLink {
     script: Script,
     key: string,
     args: readonly (string | Buffer)[],
-  ): Promise<{ outcome: number; now: number; record: Buffer | undefined }> {
+  ): Promise<ScriptReply> {
     let attemptAt = 0;
-    const reply = await this.run(verb, call, async (client) => {
+    let isRepeated = false;
+    const reply = await this.run(verb, call, async (client, isAgain) => {
       attemptAt = performance.now();
+      isRepeated = isAgain;
       try {
         return await client.evalshaBuffer(script.sha, 1, key, ...args);
       } catch (error) {
@@ -83,7 +101,7 @@ export class RedisLink {
     const [outcome, now, record] = reply as [unknown, unknown, Buffer | null | undefined];
     const told = Number(String(now));
     this.#clock?.sample(told, attemptAt, performance.now());
-    return { outcome: Number(String(outcome)), now: told, record: record ?? undefined };
+    return { outcome: Number(String(outcome)), now: told, record: record ?? undefined, isRepeated };
   }
 
   /** Removes the listeners. An own client is closed: politely where Redis answers, and within half a second. */

@@ -27,7 +27,7 @@ import {
   otherRevision,
   parseRecord,
 } from "./redis-header.ts";
-import { RedisLink } from "./redis-link.ts";
+import { RedisLink, type ScriptReply } from "./redis-link.ts";
 import { outcome, removeScript, touchScript, writeScript } from "./redis-scripts.ts";
 
 export type { ConnectionSettings, RedisLike } from "./redis-client.ts";
@@ -116,7 +116,8 @@ class RedisStore implements Store {
       Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength),
     ]);
     if (answer.outcome === outcome.done) return { ok: true, version };
-    return { ok: false, current: standing(key, answer) };
+    const current = standing(key, answer);
+    return answer.isRepeated ? { ok: false, current, isUncertain: true } : { ok: false, current };
   }
 
   async touch(
@@ -149,7 +150,7 @@ class RedisStore implements Store {
     call: StoreCall,
     script: typeof writeScript,
     args: readonly (string | Buffer)[],
-  ): Promise<ScriptAnswer> {
+  ): Promise<ScriptReply> {
     const answer = await this.#link.script(verb, call, script, this.#prefix + key, [
       this.#scriptTime(),
       keyMark(key),
@@ -160,14 +161,8 @@ class RedisStore implements Store {
   }
 }
 
-interface ScriptAnswer {
-  outcome: number;
-  now: number;
-  record: Buffer | undefined;
-}
-
 /** What a script found under the key, by the time at which it looked. */
-function standing(key: string, answer: ScriptAnswer): StoreRecord | undefined {
+function standing(key: string, answer: ScriptReply): StoreRecord | undefined {
   if (answer.outcome === outcome.otherType) return { kind: "garbage", detail: otherType };
   return answer.record === undefined ? undefined : parseRecord(key, answer.record, answer.now);
 }

@@ -10,11 +10,17 @@ const layers: readonly { readonly name: string; readonly files: readonly string[
     name: "mechanisms",
     files: [
       ...["merge", "record", "id", "cookie", "cookie-options", "option-checks", "options"],
-      ...["deadline", "events", "context", "operations", "writers"],
+      ...["deadline", "events", "context", "operations", "writers", "breaker", "background", "moved", "following"],
     ],
   },
-  { name: "session", files: ["commit", "compare-and-set", "rotation", "session", "session-cookie", "session-state"] },
-  { name: "visit", files: ["visit", "arrival", "departure", "loading", "materialise", "session-of"] },
+  {
+    name: "session",
+    files: [
+      ...["commit", "compare-and-set", "content-merge", "renewal", "rotation"],
+      ...["session", "session-cookie", "session-state"],
+    ],
+  },
+  { name: "visit", files: ["visit", "arrival", "departure", "leaving", "loading", "materialise", "session-of"] },
   { name: "engine", files: ["engine"] },
   { name: "index", files: ["index"] },
 ];
@@ -24,7 +30,7 @@ const layerOf: ReadonlyMap<string, number> = new Map(
 );
 
 /** What only the store, the test kit or an adapter may import besides Node's own modules. */
-const corePackages = ["cookie", "cookie-signature", "ms", "lru-cache"];
+const corePackages = ["cookie", "cookie-signature", "cockatiel", "ms", "lru-cache"];
 const frameworks: Readonly<Record<string, readonly string[]>> = {
   express: ["express"],
   koa: ["koa"],

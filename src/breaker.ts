@@ -1,0 +1,118 @@
+/**
+ * The circuit breaker before the store: after a few calls that cost their callers a real wait, nobody waits any more
+ * until a probe of its own has found the store answering. Reads and writes break apart, and in a store of several
+ * shards each of them: one that is out of reach must not take the others down. The state machine is cockatiel's.
+ */
+import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleWhen } from "cockatiel";
+import { SessionError } from "./errors.ts";
+import type { Store } from "./store.ts";
+
+/** So many slow failures in a row, without a success between them, open the breaker. */
+const openAfter = 5;
+/** A failure that was faster costs nobody anything, and keeps its own reason. */
+const slowMs = 100;
+/** How often an open breaker asks whether the store is back. */
+const probeEveryMs = 250;
+
+/** What a breaker guards. */
+export type Side = "read" | "write";
+
+/** The breakers of one engine's store, made as they are needed. */
+export class Breakers {
+  readonly #store: Store;
+  readonly #timeoutMs: number;
+  readonly #byDomain = new Map<string, Breaker>();
+
+  constructor(store: Store, timeoutMs: number) {
+    this.#store = store;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /**
+   * Runs a call for `key`.
+   * @throws {SessionError} `ERR_SESSION_STORE` at once while the breaker is open, else what the call throws
+   */
+  run<T>(side: Side, key: string, call: () => Promise<T>): Promise<T> {
+    const domain = `${side} ${this.#store.shardOf?.(key) ?? ""}`;
+    let breaker = this.#byDomain.get(domain);
+    if (breaker === undefined) {
+      breaker = new Breaker(() => this.#probe(side, key));
+      this.#byDomain.set(domain, breaker);
+    }
+    return breaker.run(call);
+  }
+
+  /** Ends the probes. */
+  close(): void {
+    for (const breaker of this.#byDomain.values()) breaker.close();
+  }
+
+  /** Asks for a record that is nobody's concern; a touch never creates one, and this one's version is nobody's. */
+  async #probe(side: Side, key: string): Promise<void> {
+    const call = { deadline: performance.now() + this.#timeoutMs, durable: false };
+    if (side === "read") await this.#store.read(key, call);
+    else await this.#store.touch(key, { version: "probe", touchedAt: 0, expiresAt: 0 }, call);
+  }
+}
+
+class Breaker {
+  readonly #slow = new WeakSet<Error>();
+  readonly #policy = circuitBreaker(
+    handleWhen((error) => this.#slow.has(error)),
+    { halfOpenAfter: 0, breaker: new ConsecutiveBreaker(openAfter) },
+  );
+  readonly #probe: () => Promise<void>;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(probe: () => Promise<void>) {
+    this.#probe = probe;
+    this.#policy.onBreak(() => this.#startProbing());
+    this.#policy.onReset(() => this.close());
+  }
+
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#policy.state !== CircuitState.Closed) throw unavailable();
+    return this.#policy.execute(() => this.#timed(call));
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async #timed<T>(call: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    try {
+      return await call();
+    } catch (error) {
+      if (error instanceof Error && performance.now() - start >= slowMs) this.#slow.add(error);
+      throw error;
+    }
+  }
+
+  #startProbing(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      // Nobody waits for it; a failure opens the breaker again, and that starts the next one.
+      this.#policy.execute(() => this.#answered()).catch(() => {});
+    }, probeEveryMs);
+    this.#timer.unref();
+  }
+
+  async #answered(): Promise<void> {
+    try {
+      await this.#probe();
+    } catch (error) {
+      const failure = error instanceof Error ? error : new Error(String(error));
+      this.#slow.add(failure);
+      throw failure;
+    }
+  }
+}
+
+function unavailable(): SessionError {
+  return new SessionError(
+    "ERR_SESSION_STORE",
+    `the session store did not answer ${openAfter} times in a row and is not asked until it does; it is tried again every ${probeEveryMs} ms`,
+  );
+}

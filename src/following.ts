@@ -1,0 +1,50 @@
+/**
+ * Reading a session by its secret, led on where a timed rotation moved it. Called at arrival, and by whoever finds a
+ * pointer where a record was.
+ */
+import { type Context, callStore } from "./context.ts";
+import type { Budget } from "./deadline.ts";
+import { publicIdOf } from "./id.ts";
+import { pointerOf, secretBehind } from "./moved.ts";
+import type { MovedRecord, StoreRecord } from "./store.ts";
+
+/** What stands where a secret leads. */
+export interface Followed {
+  secret: string;
+  id: string;
+  record: StoreRecord | undefined;
+  /** Whether a pointer was followed on the way. */
+  isLedOn: boolean;
+}
+
+/** A session that rotates faster than that within one grace is a fault of the options; no loop lasts. */
+const mostHops = 4;
+
+/** Reads the record of a secret, or of the one that it was rotated to. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function readFollowing(context: Context, budget: Budget, secret: string): Promise<Followed> {
+  const id = publicIdOf(secret);
+  const record = await read(context, budget, id);
+  if (record?.kind !== "moved") return { secret, id, record, isLedOn: false };
+  return follow(context, budget, secret, record);
+}
+
+/** Where a pointer leads. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function follow(context: Context, budget: Budget, from: string, moved: MovedRecord): Promise<Followed> {
+  let secret = from;
+  let record: StoreRecord | undefined = moved;
+  for (let hop = 0; hop < mostHops && record?.kind === "moved"; hop++) {
+    const pointer = pointerOf(record);
+    const next = pointer && secretBehind(secret, pointer, context.options.secrets);
+    if (next === undefined) {
+      const garbage = { kind: "garbage", detail: "a pointer that leads nowhere" } as const;
+      return { secret, id: publicIdOf(secret), record: garbage, isLedOn: true };
+    }
+    secret = next;
+    record = await read(context, budget, publicIdOf(secret));
+  }
+  return { secret, id: publicIdOf(secret), record, isLedOn: true };
+}
+
+function read(context: Context, budget: Budget, id: string): Promise<StoreRecord | undefined> {
+  return callStore(context, budget, { operation: "read", id }, (store, call) => store.read(id, call));
+}

@@ -1,0 +1,65 @@
+/**
+ * How a response leaves whose session needs no save, or one that may wait: touch, timed rotation, and the save after
+ * the response (`commit: "background"`). Called by the visit when the head is about to leave.
+ */
+import { save, touch } from "./commit.ts";
+import { Budget } from "./deadline.ts";
+import { deliverCookie, isPersistent } from "./departure.ts";
+import type { Exchange } from "./exchange.ts";
+import { confirmRenewal, isConfirmationDue, isRenewalDue, renewInTime } from "./renewal.ts";
+import type { SessionState } from "./session-state.ts";
+
+/** One session and the response that leaves with it. */
+export interface Leaving {
+  state: SessionState;
+  exchange: Exchange;
+  budget: Budget;
+  browser: { hasCookie: boolean };
+}
+
+/** Nothing to save: a touch where it is due, awaited only if the browser's cookie depends on it. */
+export function leaveUnchanged(leaving: Leaving, mayTouch: boolean): Promise<void> | undefined {
+  const { state, exchange, budget, browser } = leaving;
+  const isTouchDue = mayTouch && state.isTouchDue(state.context.store.now());
+  // A touch that fails was reported by its event; the session lives on for the rest of its time.
+  const touched = isTouchDue ? touch(state, budget).catch(() => false) : undefined;
+  if (!exchange.headersSent && isRenewalDue(state)) return leaveRenewed(leaving);
+  // In the background: what fails here is tried again by the next request.
+  if (isConfirmationDue(state)) confirmRenewal(state, budget).catch(() => {});
+  if (touched !== undefined && isPersistent(exchange, state)) {
+    return touched.then(() => deliverCookie(exchange, state, browser));
+  }
+  deliverCookie(exchange, state, browser);
+  return undefined;
+}
+
+/** A rotation that fails was reported by its event: the session lives on under its old id. */
+async function leaveRenewed({ state, exchange, budget, browser }: Leaving): Promise<void> {
+  await renewInTime(state, budget).catch(() => {});
+  deliverCookie(exchange, state, browser);
+}
+
+/**
+ * Begins a save that the response does not wait for; `undefined`: it must. Only changes of a session that the browser
+ * has already: what begins, moves or ends one is always waited for, and so is a save when too many are under way.
+ */
+export function saveInBackground({ state, exchange, browser }: Leaving): Promise<void> | undefined {
+  const { context } = state;
+  const mayWait = context.options.commit === "background" && state.phase === "live" && !state.isEndDue;
+  if (!mayWait || context.background.isFull || exchange.headersSent) return undefined;
+  if (state.maxAge !== state.baseline.meta.maxAge || !isEncodable(state)) return undefined;
+  const budget = new Budget(context.options.storeTimeoutMs);
+  const done = context.background.add(state.id, save(state, budget));
+  deliverCookie(exchange, state, browser);
+  return done;
+}
+
+function isEncodable(state: SessionState): boolean {
+  try {
+    state.content();
+    return true;
+  } catch {
+    // The response must say so.
+    return false;
+  }
+}

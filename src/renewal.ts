@@ -1,0 +1,90 @@
+/**
+ * Timed rotation (OWASP "renewal timeout"): a live session gets a new id every `renewalTimeout`, and the old one goes on
+ * answering until a grace after the new one was first presented, so that requests in flight and a client that missed
+ * the response lose nothing. Unlike `renew()`, which is for logins and has no grace.
+ */
+import { recordFor } from "./compare-and-set.ts";
+import { type Context, callStore, tombstoneMs } from "./context.ts";
+import type { Budget } from "./deadline.ts";
+import { movedTo, packPointer } from "./moved.ts";
+import type { SessionState } from "./session-state.ts";
+import type { NewRecord } from "./store.ts";
+
+/** Whether the session has had its id for `renewalTimeout`. */
+export function isRenewalDue(state: SessionState): boolean {
+  const { renewalTimeoutMs } = state.context.options;
+  if (renewalTimeoutMs === null || state.phase !== "live" || state.known === undefined) return false;
+  const since = state.known.content.meta.renewedAt ?? state.known.createdAt;
+  return state.context.store.now() - since >= renewalTimeoutMs;
+}
+
+/**
+ * Moves the session to a new id. Whoever loses the race to another request, or to a save, leaves it: the next request
+ * finds the rotation done, or due. @throws {SessionError} `ERR_SESSION_STORE…`
+ */
+export async function renewInTime(state: SessionState, budget: Budget): Promise<void> {
+  const { context, known, id: oldId } = state;
+  if (known === undefined) return;
+  const { secret, pointer } = movedTo(state.secret, context.options.secrets);
+  const now = context.store.now();
+  const content = { ...known.content, meta: { ...known.content.meta, renewedAt: now, from: oldId } };
+  const record: NewRecord = { ...recordFor(state, known, content, pointer.id), createdAt: known.createdAt };
+  const created = await write(context, budget, pointer.id, record, "absent");
+  if (created === undefined) return;
+  const moved: NewRecord = { ...record, kind: "moved", payload: packPointer(pointer) };
+  if ((await write(context, budget, oldId, moved, known.version)) === undefined) {
+    // Nobody knows the new id: away with it.
+    await callStore(context, budget, { operation: "remove", id: pointer.id }, (store, call) =>
+      store.remove(pointer.id, { reason: "renewed", until: now + tombstoneMs }, call),
+    );
+    return;
+  }
+  state.setSecret(secret);
+  state.known = { ...record, version: created, content };
+  state.baseline = { ...state.baseline, meta: { ...state.baseline.meta, renewedAt: now, from: oldId } };
+  state.isCookieDue = true;
+  context.endedIds.set(oldId, true);
+  context.events.emit("renewed", { id: pointer.id, previousId: oldId });
+}
+
+/** Whether this request is the first that presented the new id. */
+export function isConfirmationDue(state: SessionState): boolean {
+  return state.phase === "live" && state.known?.content.meta.from !== undefined && !state.isLedOn;
+}
+
+/** The client has the new cookie: the old id answers for the grace only. */
+export async function confirmRenewal(state: SessionState, budget: Budget): Promise<void> {
+  const { context, known } = state;
+  const oldId = known?.content.meta.from;
+  if (known === undefined || oldId === undefined) return;
+  const old = await callStore(context, budget, { operation: "read", id: oldId }, (store, call) =>
+    store.read(oldId, call),
+  );
+  const graceEnds = context.store.now() + context.options.renewalGraceMs;
+  if (old?.kind === "moved" && old.expiresAt > graceEnds) {
+    const { version, ...rest } = old;
+    // Refused: another request has shortened it.
+    await write(context, budget, oldId, { ...rest, expiresAt: graceEnds }, version);
+  }
+  const { from: _from, ...meta } = known.content.meta;
+  const content = { ...known.content, meta };
+  const record = { ...recordFor(state, known, content), touchedAt: known.touchedAt, expiresAt: known.expiresAt };
+  const written = await write(context, budget, state.id, record, known.version);
+  if (written === undefined) return;
+  state.known = { ...record, version: written, content };
+  state.baseline = { ...state.baseline, meta };
+}
+
+/** Writes; the new version, or `undefined` where it was refused. */
+async function write(
+  context: Context,
+  budget: Budget,
+  id: string,
+  record: NewRecord,
+  expected: string,
+): Promise<string | undefined> {
+  const result = await callStore(context, budget, { operation: "write", id }, (store, call) =>
+    store.write(id, record, expected, call),
+  );
+  return result.ok ? result.version : undefined;
+}

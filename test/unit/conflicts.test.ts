@@ -1,0 +1,141 @@
+import { describe, expect, it } from "vitest";
+import { createSessions, memoryStore, type SessionEvents, type SessionOptions } from "../../src/index.ts";
+import { signIn } from "../../src/testing/sign-in.ts";
+import { Client } from "../support/exchange.ts";
+import { probeStore } from "../support/probe-store.ts";
+
+const secret = "the newest secret, of thirty-two characters";
+
+async function setUp(options: Partial<SessionOptions> = {}) {
+  const store = probeStore(memoryStore());
+  const sessions = createSessions({ secret, store, ...options });
+  const { cookie, id } = await signIn(sessions, { user: "alice", cart: ["pen"], theme: "light" });
+  return { store, sessions, id, client: new Client(sessions, cookie) };
+}
+
+describe("onConflict", () => {
+  it("decides a key that two requests changed, with the base and both values, in the store and in the object", async () => {
+    const seen: unknown[][] = [];
+    const { client } = await setUp({
+      onConflict: (...args) => {
+        seen.push(args);
+        const [, , mine, theirs] = args as [string, unknown, string[], string[]];
+        return [...new Set([...theirs, ...mine])];
+      },
+    });
+    const [first, second] = [await client.arrive(), await client.arrive()];
+    first.session.cart = ["pen", "ink"];
+    second.session.cart = ["pen", "cup"];
+    second.session.theme = "dark";
+    await first.session.save();
+    expect(await second.session.save()).toBe("merged");
+    expect(seen).toEqual([["cart", ["pen"], ["pen", "cup"], ["pen", "ink"]]]);
+    expect(second.session.cart).toEqual(["pen", "ink", "cup"]);
+    await client.request((session) =>
+      expect({ ...session }).toMatchObject({ cart: ["pen", "ink", "cup"], theme: "dark" }),
+    );
+  });
+
+  it("may remove the key by giving undefined", async () => {
+    const { client } = await setUp({ onConflict: () => undefined });
+    const [first, second] = [await client.arrive(), await client.arrive()];
+    first.session.theme = "dark";
+    second.session.theme = "blue";
+    await first.session.save();
+    await second.session.save();
+    await client.request((session) => expect(Object.keys(session)).toEqual(["user", "cart"]));
+  });
+
+  it("that throws fails the save with its own error; nothing is stored", async () => {
+    const { client, store } = await setUp({
+      onConflict: () => {
+        throw new RangeError("undecided");
+      },
+    });
+    const [first, second] = [await client.arrive(), await client.arrive()];
+    first.session.theme = "dark";
+    second.session.theme = "blue";
+    await first.session.save();
+    store.forget();
+    await expect(second.visit.commit()).rejects.toThrow("undecided");
+    expect(store.count("write")).toBe(1);
+    await client.request((session) => expect(session.theme).toBe("dark"));
+  });
+
+  it('"reject" fails the later save with a 409 that names the key, and merges other keys as ever', async () => {
+    const { client } = await setUp({ onConflict: "reject" });
+    const [first, second, third] = [await client.arrive(), await client.arrive(), await client.arrive()];
+    first.session.theme = "dark";
+    second.session.theme = "blue";
+    third.session.views = 1;
+    await client.leave(first);
+    await expect(second.visit.commit()).rejects.toMatchObject({
+      code: "ERR_SESSION_CONFLICT",
+      status: 409,
+      message: expect.stringContaining('session["theme"]') as string,
+    });
+    await client.leave(third);
+    await client.request((session) => expect({ ...session }).toMatchObject({ theme: "dark", views: 1 }));
+  });
+});
+
+describe('onStoreError: "anonymous"', () => {
+  it("serves a request whose load failed with a session that is not saved, and leaves the cookie alone", async () => {
+    const { client, store } = await setUp({ onStoreError: "anonymous" });
+    store.failing.add("read");
+    store.forget();
+    const exchange = await client.request(async (session) => {
+      expect(session.isDegraded).toBe(true);
+      expect(session.user).toBeUndefined();
+      session.user = "mallory";
+      expect(await session.save()).toBe("unchanged");
+    });
+    expect(exchange.setCookies).toEqual([]);
+    expect(store.calls.map(({ verb }) => verb)).toEqual(["read"]);
+    store.failing.clear();
+    await client.request((session) => {
+      expect(session.isDegraded).toBe(false);
+      expect(session.user).toBe("alice");
+    });
+  });
+
+  it.each(["destroy", "renew", "regenerate", "reload"] as const)("still rejects %s()", async (member) => {
+    const { client, store } = await setUp({ onStoreError: "anonymous" });
+    store.failing.add("read");
+    const request = await client.arrive();
+    await expect(request.session[member]()).rejects.toMatchObject({ status: 503 });
+    await expect(request.session.update(() => {})).rejects.toMatchObject({ status: 503 });
+    expect(request.exchange.setCookies).toEqual([]);
+  });
+
+  it("does not make a failed save of a loaded session a success", async () => {
+    const { client, store } = await setUp({ onStoreError: "anonymous" });
+    const request = await client.arrive();
+    store.failing.add("write");
+    request.session.views = 1;
+    await expect(request.visit.commit()).rejects.toMatchObject({ status: 503 });
+  });
+});
+
+describe("maxRecordSize", () => {
+  it("refuses a larger save with both sizes, and leaves the record as it was", async () => {
+    const { client } = await setUp({ maxRecordSize: 2048 });
+    const request = await client.arrive();
+    request.session.big = "x".repeat(3000);
+    await expect(request.visit.commit()).rejects.toMatchObject({
+      code: "ERR_SESSION_TOO_LARGE",
+      message: expect.stringMatching(/3\d\d\d bytes.*2048/) as string,
+    });
+    await client.request((session) => expect(session.user).toBe("alice"));
+  });
+
+  it("makes a larger record found in the store garbage", async () => {
+    const { store, client } = await setUp();
+    await client.request((session) => (session.big = "x".repeat(3000)));
+    const small = createSessions({ secret, store, maxRecordSize: 2048 });
+    const rejected: SessionEvents["rejected"][] = [];
+    small.on("rejected", (event) => void rejected.push(event));
+    await new Client(small, client.cookie).request((session) => expect(session.user).toBeUndefined());
+    expect(rejected.map(({ reason }) => reason)).toEqual(["garbage"]);
+  });
+});
