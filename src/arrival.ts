@@ -40,7 +40,8 @@ interface Candidate {
 /** Why a session is empty, on `NODE_DEBUG=holdfast` and in the framework's log; the id is the public one. */
 export function explainEmpty(exchange: Exchange, reason: string, id?: string): void {
   exchange.explain?.(reason, id);
-  debug(id === undefined ? "empty session: %s" : "empty session: %s (id %s)", reason, id ?? "");
+  if (id === undefined) debug("empty session: %s", reason);
+  else debug("empty session: %s (id %s)", reason, id);
 }
 
 /** The cookies that are signed by one of our keys, in order. An empty list costs no store call. */
