@@ -64,7 +64,7 @@ describe("the dependencies", () => {
       failed: false,
       output: expect.stringMatching(/^Installing dependencies .*\nInstalled in \d+ s\.\n$/),
     });
-    expect(await readFile(join(dir, "asked"), "utf8")).toMatch(/^ci --include=dev/);
+    expect(await readFile(join(dir, "asked"), "utf8")).toMatch(/^install --no-save --include=dev/);
     const second = await call("dependencies.mjs", "it.ensureDependencies();", { npm_execpath: npm });
     expect(second).toEqual({ failed: false, output: "" });
   });
