@@ -1,4 +1,7 @@
-/** The response as the gate and its parts see it: Node's public methods, some of which stubs lack. Types only. */
+/**
+ * What the response gate works with: the visit, and the response as its parts see it, with Node's public methods, some
+ * of which stubs lack. Types, and the key under which a response has its hold.
+ */
 import type { EventEmitter } from "node:events";
 import type { HeaderValue } from "./response-head.ts";
 
@@ -13,11 +16,22 @@ export interface SendingMethods {
   flushHeaders?: Method;
 }
 
+/** The response's methods below the gate: another middleware's, or Node's. */
+export interface Underlying extends SendingMethods {
+  on: GatedResponse["on"];
+}
+
 /** What can be held: the calls that send, and those whose order with them matters. */
 export type HeldName = keyof SendingMethods | "cork" | "uncork";
 
+/** Where a response that is held has its hold. */
+export const heldKey: unique symbol = Symbol("holdfast.held");
+
 /** A response: HTTP/1, HTTP/2, or a stub. */
 export interface GatedResponse extends SendingMethods {
+  [heldKey]?: { readonly isEnded: boolean } | undefined;
+  /** HTTP/1's rendered head; not Node's public API, see `held-response.ts`. */
+  _header?: string | null;
   statusCode?: number;
   statusMessage?: string;
   readonly headersSent?: boolean;
@@ -28,5 +42,26 @@ export interface GatedResponse extends SendingMethods {
   destroy?(): unknown;
   cork?: Method;
   uncork?: Method;
-  on?(event: string, listener: () => void): EventEmitter;
+  writeContinue?: Method;
+  writeProcessing?: Method;
+  writeEarlyHints?: Method;
+  writeInformation?: Method;
+  on?: ((event: string, listener: () => void) => EventEmitter) | undefined;
+}
+
+/** What the gate needs of a visit. */
+export interface GateVisit {
+  /** See `Visit.commit`. */
+  commit(): Promise<void> | undefined;
+  /** See `Visit.finish`. */
+  finish(streamed: boolean): Promise<void> | undefined;
+}
+
+/** A response of Node's, or a stub of one. */
+export interface GateableResponse {
+  writeHead(...args: never[]): unknown;
+  write(...args: never[]): unknown;
+  end(...args: never[]): unknown;
+  setHeader(name: string, value: string | string[]): unknown;
+  getHeader(name: string): HeaderValue | undefined;
 }

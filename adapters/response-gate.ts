@@ -7,26 +7,16 @@
  * in the same tick. Otherwise it and what follows are kept in order, and made once the save settled; if that failed
  * they are dropped, and `next(error)` answers instead. It decides nothing about sessions. Used by `express.ts`.
  */
-import type { GatedResponse, Method, SendingMethods } from "./gated-response.ts";
+import type {
+  GateableResponse,
+  GatedResponse,
+  GateVisit,
+  Method,
+  SendingMethods,
+  Underlying,
+} from "./gated-response.ts";
 import { callBack, HeldResponse } from "./held-response.ts";
 import { type HeaderValue, ResponseHead } from "./response-head.ts";
-
-/** What the gate needs of a visit. */
-export interface GateVisit {
-  /** See `Visit.commit`. */
-  commit(): Promise<void> | undefined;
-  /** See `Visit.finish`. */
-  finish(streamed: boolean): Promise<void> | undefined;
-}
-
-/** A response of Node's, or a stub of one. */
-export interface GateableResponse {
-  writeHead(...args: never[]): unknown;
-  write(...args: never[]): unknown;
-  end(...args: never[]): unknown;
-  setHeader(name: string, value: string | string[]): unknown;
-  getHeader(name: string): HeaderValue | undefined;
-}
 
 /** They describe the body that was dropped; left in place they would break the answer that comes instead. */
 const framing = ["content-length", "content-encoding"] as const;
@@ -36,9 +26,7 @@ export class ResponseGate {
   readonly #response: GatedResponse;
   readonly #visit: GateVisit;
   readonly #next: (error: unknown) => void;
-  /** The methods as they were before the gate: another middleware's, or Node's. */
-  readonly #under: SendingMethods;
-  readonly #on: GatedResponse["on"];
+  readonly #under: Underlying;
   #installed: SendingMethods;
   /** Counts up when a failed save leaves wrappers above ours behind: what they still send is nobody's answer. */
   #generation = 0;
@@ -54,6 +42,7 @@ export class ResponseGate {
   #isStreamed = false;
   #isEnded = false;
   #isClosed = false;
+  #isFinished = false;
 
   /** Puts the gate in front of `response`; `next` gets the error of a save that failed, once. */
   constructor(response: GateableResponse, visit: GateVisit, next: (error: unknown) => void) {
@@ -62,8 +51,7 @@ export class ResponseGate {
     this.#visit = visit;
     this.#next = next;
     const { writeHead, write, end, flushHeaders, on } = this.#response;
-    this.#under = flushHeaders ? { writeHead, write, end, flushHeaders } : { writeHead, write, end };
-    this.#on = on;
+    this.#under = flushHeaders ? { writeHead, write, end, flushHeaders, on } : { writeHead, write, end, on };
     this.#installed = this.#install();
     this.#response.on?.("close", () => this.#close());
   }
@@ -196,7 +184,7 @@ export class ResponseGate {
       // Compression and its kin have ended their own stream already; the answer goes out without them.
       this.#generation++;
       this.#installed = this.#install();
-      if (this.#on !== undefined) this.#response.on = this.#on;
+      if (this.#under.on !== undefined) this.#response.on = this.#under.on;
     }
     this.#giveUp(error);
     if (this.#isClosed) this.#finish();
@@ -207,12 +195,9 @@ export class ResponseGate {
     const isFirst = this.#failure === undefined;
     this.#failure ??= { error };
     if (this.#isOpen) this.#response.destroy?.();
-    if (!isFirst) {
-      this.#answer(error);
-      return;
-    }
     try {
-      this.#next(error);
+      if (isFirst) this.#next(error);
+      else this.#answer(error);
     } catch (thrown) {
       this.#answer(error);
       if (thrown !== error) throw thrown;
@@ -251,6 +236,8 @@ export class ResponseGate {
   }
 
   #finish(): void {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
     void this.#visit.finish(this.#isStreamed);
   }
 }

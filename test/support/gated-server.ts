@@ -2,7 +2,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { onTestFinished } from "vitest";
-import { type GateVisit, ResponseGate } from "../../adapters/response-gate.ts";
+import type { GateVisit } from "../../adapters/gated-response.ts";
+import { ResponseGate } from "../../adapters/response-gate.ts";
 import { listen, type RunningApp } from "./listen.ts";
 
 /** Answers a request. */
@@ -72,14 +73,20 @@ export function exchangeBytes(port: number, text: string): Promise<string> {
     const chunks: Buffer[] = [];
     socket.on("data", (chunk) => chunks.push(chunk));
     socket.on("error", reject);
-    socket.on("close", () =>
-      resolve(
-        Buffer.concat(chunks)
-          .toString("latin1")
-          .replaceAll(/Date: [^\r]+/g, "Date: -"),
-      ),
-    );
+    socket.on("close", () => {
+      const bytes = Buffer.concat(chunks)
+        .toString("latin1")
+        .replaceAll(/Date: [^\r]+/g, "Date: -");
+      resolve(joinsChunks ? withoutChunkSizes(bytes) : bytes);
+    });
   });
+}
+
+/** From 26 on Node joins the chunks of one tick, so that where a chunk ends depends on the time. */
+const joinsChunks = Number(process.versions.node.split(".")[0]) >= 26;
+
+function withoutChunkSizes(bytes: string): string {
+  return bytes.replaceAll(/\r\n\r\n[\da-f]{1,6}\r\n/g, "\r\n\r\n").replaceAll(/\r\n[\da-f]{1,6}\r\n/g, "");
 }
 
 /** One request, as text, on a connection that the server closes after it. */
