@@ -16,6 +16,7 @@ import {
 } from "../src/index.ts";
 import { Departure } from "./fastify-departure.ts";
 import { FastifySession, type FastifyUserSession } from "./fastify-session.ts";
+import { isClosed } from "./node-exchange.ts";
 
 export { passportDeserializer, passportSerializer, type StoredLogin } from "./fastify-passport.ts";
 export type { FastifySession, FastifyUserSession, SessionAccess } from "./fastify-session.ts";
@@ -102,17 +103,16 @@ function exchangeOf(request: FastifyRequest, reply: FastifyReply): Exchange {
     get address() {
       return request.ip;
     },
+    get closed() {
+      return isClosed(reply.raw);
+    },
     get headersSent() {
       return reply.raw.headersSent;
     },
     getHeader: (name) => reply.getHeader(name),
     setHeader(name, value) {
       // Fastify's own `header` appends to Set-Cookie. A hijacked reply sends the raw headers only.
-      if (name === "set-cookie") {
-        reply.removeHeader(name);
-        reply.raw.setHeader(name, value);
-      }
-      reply.header(name, value);
+      reply.removeHeader(name).header(name, value).raw.setHeader(name, value);
     },
     explain: (reason, sessionId) => request.log.debug({ reason, sessionId }, "empty session"),
     raw: request.raw,

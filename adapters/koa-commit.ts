@@ -49,11 +49,11 @@ async function failureOf(visit: Visit): Promise<unknown> {
   }
 }
 
-/** What the session put on the response and an error's answer must have too; empty where no cookie was set. */
+/** What the session put on the response and an error's answer must have too; empty where the session was not used. */
 function keptHeaders(ctx: Koa.ParameterizedContext, cookieName: string): Record<string, string | string[]> {
   const all = [ctx.res.getHeader("set-cookie") ?? []].flat().map(String);
   const own = all.filter((cookie) => cookie.startsWith(`${cookieName}=`));
-  if (own.length === 0) return {};
+  if (own.length === 0) return /\bcookie\b/i.test(String(ctx.res.getHeader("vary"))) ? { vary: "Cookie" } : {};
   return { "cache-control": "no-store", vary: "Cookie", "set-cookie": own };
 }
 
@@ -73,6 +73,8 @@ function withHeaders(thrown: unknown, kept: Record<string, string | string[]>): 
   } catch {
     // Frozen, or its headers can't be set: below.
   }
+  // Only a cookie is worth a stand-in: whoever catches on the way out gets what was thrown.
+  if (kept["set-cookie"] === undefined) return thrown;
   const message = isError ? thrown.message : format("non-error thrown: %j", thrown);
   return Object.assign(new Error(message, { cause: thrown }), isError ? thrown : {}, { headers });
 }

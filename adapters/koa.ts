@@ -17,6 +17,7 @@ import {
   visitOf,
 } from "../src/index.ts";
 import { runAndCommit } from "./koa-commit.ts";
+import { isClosed } from "./node-exchange.ts";
 
 declare module "koa" {
   interface ExtendableContext {
@@ -84,6 +85,9 @@ function exchangeOf(ctx: Koa.ParameterizedContext): Exchange {
     },
     get address() {
       return ctx.ip;
+    },
+    get closed() {
+      return isClosed(ctx.res);
     },
     get headersSent() {
       return ctx.headerSent;

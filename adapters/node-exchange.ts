@@ -14,14 +14,27 @@ interface JudgedRequest extends IncomingMessage {
   readonly ip?: string | undefined;
 }
 
+/** What tells that a client went away: HTTP/1 has it on the response, HTTP/2 on its stream, stubs not at all. */
+export interface ClosableResponse {
+  readonly destroyed?: boolean;
+  readonly stream?: { readonly destroyed: boolean };
+}
+
+/** Whether nothing reaches the client of this response any more. */
+export function isClosed({ destroyed, stream }: ClosableResponse): boolean {
+  return destroyed ?? stream?.destroyed ?? false;
+}
+
 /** An exchange that looks things up when asked. */
 export class NodeExchange implements Exchange {
   readonly raw: IncomingMessage;
+  readonly #sent: ClosableResponse;
   /** Set before the engine first asks for a header. */
   response: ResponseHeaders;
 
-  constructor(request: IncomingMessage, response: ResponseHeaders) {
+  constructor(request: IncomingMessage, response: ResponseHeaders & ClosableResponse) {
     this.raw = request;
+    this.#sent = response;
     this.response = response;
   }
 
@@ -37,6 +50,10 @@ export class NodeExchange implements Exchange {
   get address(): string | undefined {
     const { ip, socket }: JudgedRequest = this.raw;
     return ip ?? socket.remoteAddress;
+  }
+
+  get closed(): boolean {
+    return isClosed(this.#sent);
   }
 
   get headersSent(): boolean {

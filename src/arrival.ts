@@ -73,7 +73,7 @@ export async function lookUp(
     const { keyIndex } = candidate;
     // Read what this node wrote: a save in the background comes first.
     const saving = context.background.size > 0 ? context.background.of(publicIdOf(candidate.secret)) : undefined;
-    if (saving !== undefined) await saving;
+    if (saving !== undefined) await budget.spend(() => saving);
     const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate.secret);
     if (record?.kind === "live") return { kind: "live", secret, keyIndex, record, isLedOn };
     if (record === undefined) reject(context, exchange, "unknown", id);

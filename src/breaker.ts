@@ -4,6 +4,7 @@
  * shards each of them: one that is out of reach must not take the others down. The state machine is cockatiel's.
  */
 import { CircuitState, ConsecutiveBreaker, circuitBreaker, handleWhen } from "cockatiel";
+import { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { Store } from "./store.ts";
 
@@ -49,9 +50,12 @@ export class Breakers {
 
   /** Asks for a record that is nobody's concern; a touch never creates one, and this one's version is nobody's. */
   async #probe(side: Side, key: string): Promise<void> {
-    const call = { deadline: performance.now() + this.#timeoutMs, durable: false };
-    if (side === "read") await this.#store.read(key, call);
-    else await this.#store.touch(key, { version: "probe", touchedAt: 0, expiresAt: 0 }, call);
+    const stamp = { version: "probe", touchedAt: 0, expiresAt: 0 };
+    // Within a budget: a store that never answers must not be asked for the last time.
+    await new Budget(this.#timeoutMs).spend<unknown>((deadline) => {
+      const call = { deadline, durable: false };
+      return side === "read" ? this.#store.read(key, call) : this.#store.touch(key, stamp, call);
+    });
   }
 }
 
@@ -63,11 +67,12 @@ class Breaker {
   );
   readonly #probe: () => Promise<void>;
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(probe: () => Promise<void>) {
     this.#probe = probe;
     this.#policy.onBreak(() => this.#startProbing());
-    this.#policy.onReset(() => this.close());
+    this.#policy.onReset(() => clearTimeout(this.#timer));
   }
 
   async run<T>(call: () => Promise<T>): Promise<T> {
@@ -76,8 +81,8 @@ class Breaker {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
-    this.#timer = undefined;
   }
 
   async #timed<T>(call: () => Promise<T>): Promise<T> {
@@ -92,6 +97,7 @@ class Breaker {
 
   #startProbing(): void {
     clearTimeout(this.#timer);
+    if (this.#isClosed) return;
     this.#timer = setTimeout(() => {
       // Nobody waits for it; a failure opens the breaker again, and that starts the next one.
       this.#policy.execute(() => this.#answered()).catch(() => {});

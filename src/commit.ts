@@ -9,7 +9,7 @@ import { callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionEvents } from "./events.ts";
-import { rebase, setKey } from "./merge.ts";
+import { rebase } from "./merge.ts";
 import type { Content, Known } from "./record.ts";
 import { dataOf, encode, knownFrom, type SessionState } from "./session-state.ts";
 import type { EndReason } from "./store.ts";
@@ -23,12 +23,18 @@ export type Outcome = "unchanged" | "saved" | "merged" | "gone";
  */
 export async function save(state: SessionState, budget: Budget, force = false): Promise<Outcome> {
   if (state.phase === "degraded") return "unchanged";
-  const mine = state.content();
+  let mine = state.content();
   if (!state.differs(mine) && !(force && state.phase === "new")) return "unchanged";
   if (state.phase === "ended") return tooLate(state, mine, "save");
-  const { context, baseline } = state;
+  const { context } = state;
+  let { baseline } = state;
   let conflicts: string[] = [];
   const written = await compareAndSet(state, budget, (known) => {
+    if (state.baseline !== baseline) {
+      // Another operation on this very session was stored while this one waited: what it brought is no change of ours.
+      mine = state.content();
+      baseline = state.baseline;
+    }
     if (known === state.known) return mine;
     const merged = mergeContents(context, baseline, mine, known?.content ?? { meta: {}, text: context.emptyText });
     conflicts = merged.conflicts;
@@ -61,7 +67,7 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
   }
   if (state.failure !== undefined) throw state.failure;
   if (state.phase === "ended") throw gone(state, "update", state.endReason);
-  const { context, baseline } = state;
+  const { context } = state;
   // Set by every run of `fn`; the last run is the one that counts.
   let run: { result: T } | { error: unknown } | undefined;
   const written = await compareAndSet(
@@ -89,6 +95,8 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
     throw gone(state, "update", written.gone);
   }
   if ("known" in written) {
+    // As it is now: the response's save may have been stored while this waited.
+    const { baseline } = state;
     adopt(state, written.known);
     context.events.emit("saved", { id: state.id });
     rebase(state.data, dataOf(context, baseline.text), dataOf(context, written.known.content.text), context.codec);
@@ -100,14 +108,16 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
 
 /** Extends the lifetime; `false`: there was nothing to extend. */
 export async function touch(state: SessionState, budget: Budget): Promise<boolean> {
-  const { context, known } = state;
+  const { context, known, id } = state;
   if (known === undefined) return false;
   const touchedAt = context.store.now();
   const expiresAt = cut(touchedAt + state.idleMs, known.absoluteExpiresAt);
   const stamp = { version: known.version, touchedAt, expiresAt };
-  const result = await callStore(context, budget, { operation: "touch", id: state.id }, (store, call) =>
-    store.touch(state.id, stamp, call),
+  const result = await callStore(context, budget, { operation: "touch", id }, (store, call) =>
+    store.touch(id, stamp, call),
   );
+  // A response does not wait for its touch: the session may have got another id, or its end, meanwhile.
+  if (result === "gone" && (state.id !== id || state.phase !== "live")) return false;
   if (result === "gone") {
     const record = context.options.renewalTimeoutMs === null ? undefined : await readRecord(state, budget);
     if (record?.kind === "moved" && (await leadOn(state, budget, record))?.kind === "live") return true;
@@ -143,8 +153,7 @@ export async function reload(state: SessionState, budget: Budget): Promise<void>
     throw gone(state, "reload", state.endReason);
   }
   state.maxAge = state.baseline.meta.maxAge;
-  for (const key of Object.keys(state.data)) delete state.data[key];
-  for (const key of Object.keys(data)) setKey(state.data, key, data[key]);
+  state.replaceData(data);
 }
 
 function adopt(state: SessionState, known: Known): void {

@@ -104,10 +104,14 @@ async function write(
   const call = { operation: "write", id: state.id } as const;
   const result = await callStore(state.context, budget, call, (store, options) =>
     store.write(state.id, record, known?.version ?? "absent", options),
-  );
+  ).catch((error: unknown) => {
+    if (known === undefined) state.isCreationUnsure = true;
+    throw error;
+  });
   if (result.ok) return { known: { ...record, version: result.version, content } };
   if (result.isUncertain && isOnce) throw unknownOutcome();
-  if (known !== undefined) return { record: result.current };
+  // Refused by this session's own creation, whose answer was lost; any other record would be another user's.
+  if (known !== undefined || state.isCreationUnsure) return { record: result.current };
   throw idInUse();
 }
 

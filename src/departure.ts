@@ -13,13 +13,14 @@ export function deliverCookie(exchange: Exchange, state: SessionState, browser: 
   const { context } = state;
   if (state.phase === "live") {
     const maxAgeMs = cookieLifetime(exchange, state);
-    const isDue = state.isCookieDue || (state.isExtended && maxAgeMs !== null);
+    const isDue = state.isCookieDue || (state.isExtended && maxAgeMs !== null) || isOverwritten(exchange, state);
     if (!isDue || context.endedIds.has(state.id)) return;
     if (send(context, exchange, state.id, (attributes) => liveCookie(state, attributes, maxAgeMs))) {
       state.isCookieDue = false;
+      state.isCookieSet = true;
       state.isClearDue = false;
       browser.hasCookie = true;
-    } else if (exchange.headersSent) {
+    } else if (exchange.headersSent || exchange.closed) {
       // Reported; a later commit of the same response can't send it either.
       state.isCookieDue = false;
     }
@@ -28,6 +29,13 @@ export function deliverCookie(exchange: Exchange, state: SessionState, browser: 
     state.isClearDue = false;
     send(context, exchange, state.id, (attributes) => clearCookie(context.options.cookie.name, attributes));
   }
+}
+
+/** Whether the app's own `Set-Cookie` has replaced the session's, which an explicit save had put on this response. */
+function isOverwritten(exchange: Exchange, state: SessionState): boolean {
+  if (!state.isCookieSet || exchange.headersSent) return false;
+  const start = `${state.context.options.cookie.name}=`;
+  return ![exchange.getHeader("set-cookie") ?? []].flat().some((line) => String(line).startsWith(start));
 }
 
 /** Whether the browser keeps the cookie for a time of its own, which must be told when the session's is extended. */
@@ -62,6 +70,11 @@ function send(context: Context, exchange: Exchange, id: string, make: (attribute
       "headers-sent",
       "the response's headers had left: change the session before, or await session.save()",
     );
+    return false;
+  }
+  if (exchange.closed) {
+    // Clients go away every day: an event, no warning.
+    context.events.emit("cookieSkipped", { id, reason: "client-gone" });
     return false;
   }
   const attributes = attributesFor(cookie, exchange.raw, exchange.secure);

@@ -8,10 +8,11 @@ import { Background } from "./background.ts";
 import { Breakers } from "./breaker.ts";
 import { jsonCodec } from "./codec.ts";
 import type { Outcome } from "./commit.ts";
-import { type Context, callStore, tombstoneMs } from "./context.ts";
+import { type Context, tombstoneMs } from "./context.ts";
 import { Budget } from "./deadline.ts";
 import { Events, type Listener, Notices, type SessionEvents } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
+import { readById } from "./following.ts";
 import { type ResolvedOptions, resolveOptions, type SessionOptions } from "./options.ts";
 import { end } from "./rotation.ts";
 import type { Session, SessionClass } from "./session.ts";
@@ -41,7 +42,7 @@ export class Sessions {
   readonly options: ResolvedOptions;
   readonly #context: Context;
   readonly #byObject = new WeakMap<Session, Visit>();
-  #isClosed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(options: ResolvedOptions) {
     this.options = options;
@@ -84,25 +85,32 @@ export class Sessions {
    * @throws {SessionError} `ERR_SESSION_STORE…`
    */
   async fromRequest(request: IncomingMessage): Promise<UserSession> {
-    const visit = new Visit(this.#context, detached(request));
+    const budget = this.#budget();
+    const visit = new Visit(this.#context, detached(request), undefined, budget);
     const session = await visit.load();
+    // No response waits for it from here on: a socket may use its session as long as it likes.
+    budget.release();
     this.#byObject.set(session, visit);
     return session;
   }
 
   /**
-   * Reads a session by its public id; `undefined`: none is alive (or its record is garbage).
+   * Reads a session by its public id; `undefined`: none is alive (or its record is garbage). Where a timed rotation gave
+   * it a new id, the snapshot has that.
    * @throws {SessionError} `ERR_SESSION_STORE…`
    */
   async get(id: string): Promise<SessionSnapshot | undefined> {
-    const record = await callStore(this.#context, this.#budget(), { operation: "read", id }, (store, call) =>
-      store.read(id, call),
-    );
+    const found = await readById(this.#context, this.#budget(), id);
+    const { record } = found;
     if (record?.kind !== "live") return undefined;
     try {
-      const { createdAt, touchedAt, expiresAt, absoluteExpiresAt, content } = knownFrom(this.#context, id, record);
+      const { createdAt, touchedAt, expiresAt, absoluteExpiresAt, content } = knownFrom(
+        this.#context,
+        found.id,
+        record,
+      );
       const data = dataOf(this.#context, content.text);
-      return { id, data, createdAt, touchedAt, expiresAt, absoluteExpiresAt };
+      return { id: found.id, data, createdAt, touchedAt, expiresAt, absoluteExpiresAt };
     } catch {
       return undefined;
     }
@@ -122,9 +130,12 @@ export class Sessions {
   }
 
   /** Waits for saves in the background, then releases the store, once the last engine that uses it is closed: its timers and connections of its own. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     const { background, breakers, store } = this.#context;
     await background.drained();
     breakers.close();
@@ -195,7 +206,7 @@ function detached(request: IncomingMessage): Exchange {
     cookieHeader: request.headers.cookie,
     secure: "encrypted" in request.socket,
     address: request.socket.remoteAddress,
-    headersSent: false,
+    headersSent: true,
     getHeader: () => undefined,
     setHeader: () => {},
     raw: request,

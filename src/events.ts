@@ -26,8 +26,11 @@ export interface SessionEvents {
   /** The store failed or was too slow. */
   storeError: { operation: StoreOperation; error: SessionError; id?: string };
   /** A cookie was due and could not be set. */
-  cookieSkipped: { id: string; reason: "headers-sent" | "insecure" };
+  cookieSkipped: { id: string; reason: SkipReason };
 }
+
+/** Why a cookie could not be set: too late, on a connection that browsers refuse it on, or nobody is there any more. */
+export type SkipReason = "headers-sent" | "insecure" | "client-gone";
 
 /** Why a cookie was refused. */
 export type RejectReason = "malformed" | "bad-signature" | "unknown" | "garbage";

@@ -45,6 +45,23 @@ export async function follow(context: Context, budget: Budget, from: string, mov
   return { secret, id: publicIdOf(secret), record, isLedOn: true };
 }
 
+/** What a public id leads to, by the pointers alone. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function readById(
+  context: Context,
+  budget: Budget,
+  id: string,
+): Promise<{ id: string; record: StoreRecord | undefined }> {
+  let at = id;
+  let record = await read(context, budget, at);
+  for (let hop = 0; hop < mostHops && record?.kind === "moved"; hop++) {
+    const pointer = pointerOf(record);
+    if (pointer === undefined) break;
+    at = pointer.id;
+    record = await read(context, budget, at);
+  }
+  return { id: at, record };
+}
+
 function read(context: Context, budget: Budget, id: string): Promise<StoreRecord | undefined> {
   return callStore(context, budget, { operation: "read", id }, (store, call) => store.read(id, call));
 }

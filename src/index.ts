@@ -7,7 +7,7 @@ export type { Outcome } from "./commit.ts";
 export type { CookieInput, CookieOptions, PerRequest } from "./cookie-options.ts";
 export { createSessions, type SessionSnapshot, Sessions, sessionsFrom } from "./engine.ts";
 export { SessionError, type SessionErrorCode } from "./errors.ts";
-export type { Listener, RejectReason, SessionEvents, StoreOperation } from "./events.ts";
+export type { Listener, RejectReason, SessionEvents, SkipReason, StoreOperation } from "./events.ts";
 export type { Exchange } from "./exchange.ts";
 export type { Duration } from "./option-checks.ts";
 export type { ResolvedOptions, SessionOptions } from "./options.ts";

@@ -3,6 +3,7 @@
  * the response (`commit: "background"`). Called by the visit when the head is about to leave.
  */
 import { save, touch } from "./commit.ts";
+import type { Context } from "./context.ts";
 import { Budget } from "./deadline.ts";
 import { deliverCookie, isPersistent } from "./departure.ts";
 import type { Exchange } from "./exchange.ts";
@@ -20,10 +21,11 @@ export interface Leaving {
 /** Nothing to save: a touch where it is due, awaited only if the browser's cookie depends on it. */
 export function leaveUnchanged(leaving: Leaving, mayTouch: boolean): Promise<void> | undefined {
   const { state, exchange, budget, browser } = leaving;
+  // Extends the session as well: a touch of the old id beside it would find that gone.
+  if (!exchange.headersSent && isRenewalDue(state)) return leaveRenewed(leaving);
   const isTouchDue = mayTouch && state.isTouchDue(state.context.store.now());
   // A touch that fails was reported by its event; the session lives on for the rest of its time.
   const touched = isTouchDue ? touch(state, budget).catch(() => false) : undefined;
-  if (!exchange.headersSent && isRenewalDue(state)) return leaveRenewed(leaving);
   // In the background: what fails here is tried again by the next request.
   if (isConfirmationDue(state)) confirmRenewal(state, budget).catch(() => {});
   if (touched !== undefined && isPersistent(exchange, state)) {
@@ -31,6 +33,12 @@ export function leaveUnchanged(leaving: Leaving, mayTouch: boolean): Promise<voi
   }
   deliverCookie(exchange, state, browser);
   return undefined;
+}
+
+/** Reports a change that can't be told by the response any more. */
+export function noticeLate({ notices }: Context, error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error);
+  notices.once("HOLDFAST_LATE_SAVE", `a change made after the response had left was not saved: ${reason}`);
 }
 
 /** A rotation that fails was reported by its event: the session lives on under its old id. */
@@ -41,17 +49,24 @@ async function leaveRenewed({ state, exchange, budget, browser }: Leaving): Prom
 
 /**
  * Begins a save that the response does not wait for; `undefined`: it must. Only changes of a session that the browser
- * has already: what begins, moves or ends one is always waited for, and so is a save when too many are under way.
+ * has already: what begins, moves or ends one is always waited for, and so is what a persistent cookie depends on, and
+ * a save when too many are under way.
  */
 export function saveInBackground({ state, exchange, browser }: Leaving): Promise<void> | undefined {
   const { context } = state;
   const mayWait = context.options.commit === "background" && state.phase === "live" && !state.isEndDue;
   if (!mayWait || context.background.isFull || exchange.headersSent) return undefined;
   if (state.maxAge !== state.baseline.meta.maxAge || !isEncodable(state)) return undefined;
+  if (isRenewalDue(state) || (state.isTouchDue(context.store.now()) && isPersistent(exchange, state))) return undefined;
   const budget = new Budget(context.options.storeTimeoutMs);
-  const done = context.background.add(state.id, save(state, budget));
+  const done = context.background.add(state.id, saveAndConfirm(state, budget));
   deliverCookie(exchange, state, browser);
   return done;
+}
+
+async function saveAndConfirm(state: SessionState, budget: Budget): Promise<void> {
+  await save(state, budget);
+  if (isConfirmationDue(state)) await confirmRenewal(state, budget);
 }
 
 function isEncodable(state: SessionState): boolean {

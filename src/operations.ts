@@ -39,7 +39,8 @@ export class Operations {
         if (error instanceof SessionError && error.status === 503) this.#unfinished.set(name, error);
       },
     );
-    this.#tail = settled;
+    // A cookie that can't be made fails its operation, not the ones behind it.
+    this.#tail = settled.catch(() => {});
     return settled.then(() => result);
   }
 

@@ -71,6 +71,7 @@ export interface SessionOptions {
 
 /** The options, checked, with defaults and times in ms. Frozen. */
 export interface ResolvedOptions {
+  /** The signing keys. Not enumerable: no log and no JSON shows them. */
   readonly secrets: readonly string[];
   /** `undefined`: none was given. */
   readonly store: Store | undefined;
@@ -136,7 +137,7 @@ export function resolveOptions(options: SessionOptions): ResolvedOptions {
     refuse("ttl", options.ttl ?? "1d", `lower it to absoluteTimeout (${absoluteTimeoutMs} ms) or below, or raise that`);
   }
   const { renewalTimeout = null } = options;
-  return Object.freeze({
+  const resolved: ResolvedOptions = {
     secrets: secretsOf(options.secret),
     store: storeOf(options.store),
     ttlMs,
@@ -156,7 +157,10 @@ export function resolveOptions(options: SessionOptions): ResolvedOptions {
     codec: codecOf(options.codec),
     transforms: transformsOf(options.transforms ?? []),
     genId: functionOf("genId", options.genId) ?? randomSecret,
-  });
+  };
+  // Who logs an engine, or its options, must not log the keys.
+  Object.defineProperty(resolved, "secrets", { enumerable: false });
+  return Object.freeze(resolved);
 }
 
 function functionOf<T>(name: string, value: T): T {

@@ -53,7 +53,7 @@ export function unpack(payload: Uint8Array, key: string, transforms: readonly Tr
 }
 
 function readMeta(line: string): Meta {
-  const meta: unknown = JSON.parse(line);
+  const meta = parsed(line);
   if (typeof meta !== "object" || meta === null) throw new SyntaxError("the payload's first line is no object");
   const { maxAge, renewedAt, from } = meta as Record<keyof Meta, unknown>; // each is checked below
   const read: Meta = {};
@@ -64,6 +64,15 @@ function readMeta(line: string): Meta {
   if (typeof from === "string") read.from = from;
   else if (from !== undefined) throw new SyntaxError("the payload's from is no id");
   return read;
+}
+
+/** Without V8's message, which quotes the text. */
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new SyntaxError("the payload's first line is no JSON");
+  }
 }
 
 function isPositive(value: unknown): value is number {

@@ -10,10 +10,13 @@ import { movedTo, packPointer } from "./moved.ts";
 import type { SessionState } from "./session-state.ts";
 import type { NewRecord } from "./store.ts";
 
-/** Whether the session has had its id for `renewalTimeout`. */
+/**
+ * Whether the session has had its id for `renewalTimeout`. Not while its client still comes with an earlier one: each
+ * rotation more would only lead it farther away.
+ */
 export function isRenewalDue(state: SessionState): boolean {
   const { renewalTimeoutMs } = state.context.options;
-  if (renewalTimeoutMs === null || state.phase !== "live" || state.known === undefined) return false;
+  if (renewalTimeoutMs === null || state.phase !== "live" || state.known === undefined || state.isLedOn) return false;
   const since = state.known.content.meta.renewedAt ?? state.known.createdAt;
   return state.context.store.now() - since >= renewalTimeoutMs;
 }
@@ -28,7 +31,7 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
   const { secret, pointer } = movedTo(state.secret, context.options.secrets);
   const now = context.store.now();
   const content = { ...known.content, meta: { ...known.content.meta, renewedAt: now, from: oldId } };
-  const record: NewRecord = { ...recordFor(state, known, content, pointer.id), createdAt: known.createdAt };
+  const record = recordFor(state, known, content, pointer.id);
   const created = await write(context, budget, pointer.id, record, "absent");
   if (created === undefined) return;
   const moved: NewRecord = { ...record, kind: "moved", payload: packPointer(pointer) };
@@ -70,7 +73,8 @@ export async function confirmRenewal(state: SessionState, budget: Budget): Promi
   const content = { ...known.content, meta };
   const record = { ...recordFor(state, known, content), touchedAt: known.touchedAt, expiresAt: known.expiresAt };
   const written = await write(context, budget, state.id, record, known.version);
-  if (written === undefined) return;
+  // Nobody waited for this: a save may have gone on from it already.
+  if (written === undefined || state.known !== known) return;
   state.known = { ...record, version: written, content };
   state.baseline = { ...state.baseline, meta };
 }

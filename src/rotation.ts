@@ -21,7 +21,7 @@ export async function destroy(state: SessionState, budget: Budget): Promise<void
   state.isEndDue = true;
   const { phase, id } = state;
   const previous = phase === "live" ? await end(state.context, budget, id, "logout") : undefined;
-  for (const key of Object.keys(state.data)) delete state.data[key];
+  state.replaceData({});
   state.end("logout");
   state.baseline = { meta: {}, text: state.context.emptyText };
   state.maxAge = undefined;
@@ -50,15 +50,15 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
     return;
   }
   const { context, id: oldId, known: base } = state;
-  const mine = state.content();
+  const mine = forLogin(state.content());
   const secret = newSecret(context.options.genId);
   const id = publicIdOf(secret);
   // The new record first: a crash in between leaves the old session alive, not the user without one.
   let known = await create(state, budget, id, mine, "absent");
   const previous = await end(context, budget, oldId, "renewed");
-  const theirs = lateChanges(context, oldId, base, previous);
+  const theirs = lateChanges(context, base, previous);
   if (theirs !== undefined) {
-    const merged = mergeContents(context, state.baseline, mine, theirs).content;
+    const merged = forLogin(mergeContents(context, state.baseline, mine, theirs).content);
     known = await create(state, budget, id, merged, known.version);
     rebase(state.data, dataOf(context, mine.text), dataOf(context, merged.text), context.codec);
   }
@@ -69,13 +69,14 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
   context.events.emit("renewed", { id, previousId: oldId });
 }
 
+/** What stood where a session ended, and under which id: a timed rotation may have moved it. */
+interface Ended {
+  id: string;
+  record: StoreRecord | undefined;
+}
+
 /** Ends a session by its public id, leaves the tombstone and tells who listens; resolves to what stood there. */
-export async function end(
-  context: Context,
-  budget: Budget,
-  id: string,
-  reason: EndReason,
-): Promise<StoreRecord | undefined> {
+export async function end(context: Context, budget: Budget, id: string, reason: EndReason): Promise<Ended> {
   const until = context.store.now() + tombstoneMs;
   const previous = await callStore(context, budget, { operation: "remove", id, durable: true }, (store, call) =>
     store.remove(id, { reason, until }, call),
@@ -85,15 +86,21 @@ export async function end(
   const pointer = previous?.kind === "moved" ? pointerOf(previous) : undefined;
   if (pointer !== undefined) return end(context, budget, pointer.id, reason);
   if (previous?.kind === "live" && reason !== "renewed") context.events.emit("destroyed", { id, reason });
-  return previous;
+  return { id, record: previous };
 }
 
 /**
  * Whether this request's end is the one that counts, so that the browser's cookie may be cleared. Where a tombstone
  * stood already the browser may hold the cookie of a newer login.
  */
-function isOurs(phase: SessionState["phase"], previous: StoreRecord | undefined): boolean {
-  return phase !== "live" || previous?.kind !== "ended" || previous.reason === "expired";
+function isOurs(phase: SessionState["phase"], previous: Ended | undefined): boolean {
+  const record = previous?.record;
+  return phase !== "live" || record?.kind !== "ended" || record.reason === "expired";
+}
+
+/** What a timed rotation noted is of the id that ends; the new one has its whole `renewalTimeout`. */
+function forLogin({ meta: { maxAge }, text }: Content): Content {
+  return { meta: maxAge === undefined ? {} : { maxAge }, text };
 }
 
 /** Writes the renewed record, its lifetimes counted from now: a login starts the absolute one anew. */
@@ -117,16 +124,11 @@ async function create(
  * What stood under the old id when it ended, where that is not what this request knew: somebody else's late save, or
  * nothing at all after a logout. `undefined`: nothing came in between.
  */
-function lateChanges(
-  context: Context,
-  oldId: string,
-  base: Known,
-  previous: StoreRecord | undefined,
-): Content | undefined {
-  if (previous?.kind === "live") {
-    return previous.version === base.version ? undefined : readable(context, oldId, previous)?.content;
+function lateChanges(context: Context, base: Known, { id, record }: Ended): Content | undefined {
+  if (record?.kind === "live") {
+    return record.version === base.version ? undefined : readable(context, id, record)?.content;
   }
   // A parallel login renewed it: that session lives on, and so may this copy.
-  if (previous?.kind === "ended" && previous.reason === "renewed") return undefined;
+  if (record?.kind === "ended" && record.reason === "renewed") return undefined;
   return { meta: {}, text: context.emptyText };
 }

@@ -7,6 +7,7 @@ import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { newSecret, publicIdOf } from "./id.ts";
+import { setKey } from "./merge.ts";
 import { type Content, decodeData, type Known, unpack } from "./record.ts";
 import type { EndReason, LiveRecord } from "./store.ts";
 
@@ -86,8 +87,12 @@ export class SessionState {
   isEndDue = false;
   /** The request came with an id that a timed rotation has replaced. */
   isLedOn = false;
+  /** A write that was to create its record failed, and may have been applied all the same. */
+  isCreationUnsure = false;
   /** The browser must get this session's cookie. */
   isCookieDue = false;
+  /** This response has the cookie. */
+  isCookieSet = false;
   /** The lifetime was extended: a persistent cookie must be sent again. */
   isExtended = false;
   /** The browser's cookie names a session that this request ended. */
@@ -135,6 +140,13 @@ export class SessionState {
   setSecret(secret: string | undefined): void {
     this.#secret = secret;
     this.#id = undefined;
+    this.isCreationUnsure = false;
+  }
+
+  /** Gives the user's object other data. */
+  replaceData(data: Data): void {
+    for (const key of Object.keys(this.data)) delete this.data[key];
+    for (const key of Object.keys(data)) setKey(this.data, key, data[key]);
   }
 
   /** Nothing of this session will be stored any more. */
@@ -167,6 +179,16 @@ export class SessionState {
   /** Whether `content` differs from what the data were last in step with. */
   differs(content: Content): boolean {
     return content.text !== this.baseline.text || content.meta.maxAge !== this.baseline.meta.maxAge;
+  }
+
+  /** Whether a save has something to do; a value that can't be encoded is that too: the save rejects with the reason. */
+  get isChanged(): boolean {
+    if (this.phase === "degraded") return false;
+    try {
+      return this.differs(this.content());
+    } catch {
+      return true;
+    }
   }
 
   /** The idle lifetime in ms. */

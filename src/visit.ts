@@ -11,10 +11,9 @@ import { Budget } from "./deadline.ts";
 import { deliverCookie, varyByCookie } from "./departure.ts";
 import { SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { type Leaving, leaveUnchanged, saveInBackground } from "./leaving.ts";
+import { type Leaving, leaveUnchanged, noticeLate, saveInBackground } from "./leaving.ts";
 import { Loading } from "./loading.ts";
 import { decode, emptyState, mayBeWorkDue, stateOf } from "./materialise.ts";
-import { setKey } from "./merge.ts";
 import { Operations } from "./operations.ts";
 import { destroy } from "./rotation.ts";
 import { assignable, Session, type SessionClass } from "./session.ts";
@@ -45,11 +44,17 @@ export class Visit implements SessionHost {
   #hasFailed = false;
   #isAccessed = false;
 
-  constructor(context: Context, exchange: Exchange, SessionClass: SessionClass = Session) {
+  /** `budget`: how long the visit may wait for the store, where that is not one request's to say. */
+  constructor(
+    context: Context,
+    exchange: Exchange,
+    SessionClass: SessionClass = Session,
+    budget: Budget = new Budget(context.options.storeTimeoutMs),
+  ) {
     this.#context = context;
     this.#exchange = exchange;
     this.#SessionClass = SessionClass;
-    this.#budget = new Budget(context.options.storeTimeoutMs);
+    this.#budget = budget;
     this.#operations = new Operations(this.#budget, () => this.#deliver());
     this.skipped = context.options.skip?.(exchange.raw) === true;
   }
@@ -116,6 +121,15 @@ export class Visit implements SessionHost {
   commit(): Promise<void> | undefined {
     if (this.skipped || this.#hasFailed) return undefined;
     if (this.#settling !== undefined) return this.#settling;
+    try {
+      return this.#leave()?.catch((error: unknown) => this.#fail(error));
+    } catch (error) {
+      // A cookie's attribute may be a function of the user's.
+      return this.#fail(error);
+    }
+  }
+
+  #leave(): Promise<void> | undefined {
     const isFirst = !this.#isSettled;
     this.#isSettled = true;
     if (this.#session === undefined || this.#state === undefined) {
@@ -138,15 +152,14 @@ export class Visit implements SessionHost {
   finish(streamed: boolean): Promise<void> | undefined {
     this.#budget.release();
     if (this.#isSettled && !streamed && !this.#isAccessed && !this.#operations.isPending) return undefined;
-    return this.commit()?.catch((error: unknown) => {
-      const reason = error instanceof Error ? error.message : String(error);
-      const message = `a change made after the response had left was not saved: ${reason}`;
-      this.#context.notices.once("HOLDFAST_LATE_SAVE", message);
-    });
+    // What changed while a save was under way is not in it.
+    const last = this.#settling === undefined ? this.commit() : this.#settling.then(() => this.commit());
+    return last?.catch((error: unknown) => noticeLate(this.#context, error));
   }
 
   /** For the session: runs one operation on it, after those begun before. */
   run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T> {
+    if (this.#exchange.headersSent) this.#budget.release();
     return this.#operations.run(name, operation);
   }
 
@@ -185,10 +198,7 @@ export class Visit implements SessionHost {
       this.adopt(state);
       this.#isNull = false;
     }
-    if (!this.session || this.#state === undefined) return;
-    const own = this.#state.data;
-    for (const key of Object.keys(own)) delete own[key];
-    for (const key of Object.keys(data)) setKey(own, key, data[key]);
+    if (this.session) this.#state?.replaceData(data);
   }
 
   /** Nobody looked at the session: no decoding, no encoding; a touch where it is due. */
@@ -201,34 +211,27 @@ export class Visit implements SessionHost {
   }
 
   #isPending(state: SessionState): boolean {
-    if (this.#operations.isPending || state.isEndDue) return true;
-    if (state.phase === "degraded") return false;
-    try {
-      return state.differs(state.content());
-    } catch {
-      // A value that can't be encoded: saving it rejects with the reason.
-      return true;
-    }
+    return this.#operations.isPending || state.isEndDue || state.isChanged;
   }
 
   async #settle(): Promise<void> {
-    try {
-      await this.#operations.idle();
-      const state = this.#state;
-      if (state === undefined) return;
-      if (state.isEndDue) {
-        await destroy(state, this.#budget);
-        this.#operations.forget("destroy");
-      }
-      // The save below makes a failed one good; nothing makes a failed login good: its data must not reach the old id.
-      this.#operations.forget("save");
-      this.#operations.throwUnfinished();
-      this.outcome = await save(state, this.#budget);
-      await leaveUnchanged(this.#leaving(state), this.outcome === "unchanged");
-    } catch (error) {
-      this.#hasFailed = true;
-      throw error;
+    await this.#operations.idle();
+    const state = this.#state;
+    if (state === undefined) return;
+    if (state.isEndDue) {
+      await destroy(state, this.#budget);
+      this.#operations.forget("destroy");
     }
+    // The save below makes a failed one good; nothing makes a failed login good: its data must not reach the old id.
+    this.#operations.forget("save");
+    this.#operations.throwUnfinished();
+    this.outcome = await save(state, this.#budget);
+    await leaveUnchanged(this.#leaving(state), this.outcome === "unchanged");
+  }
+
+  async #fail(error: unknown): Promise<never> {
+    this.#hasFailed = true;
+    throw error;
   }
 
   #leaving(state: SessionState): Leaving {
@@ -236,6 +239,8 @@ export class Visit implements SessionHost {
   }
 
   #deliver(): void {
+    // The head may leave without a commit: the app answers by hand after `save()`.
+    if (this.#isAccessed) varyByCookie(this.#exchange);
     if (this.#state !== undefined) deliverCookie(this.#exchange, this.#state, this.#loading);
   }
 }

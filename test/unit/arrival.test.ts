@@ -547,3 +547,20 @@ describe("an engine", () => {
     expect(store.count("write")).toBe(0);
   });
 });
+
+describe("the reason for an empty session", () => {
+  it.each(["hunter2 is no JSON", "hunter2\n{}"])("never quotes a record that can't be read: %j", async (text) => {
+    const { sessions, store } = setUp();
+    const { cookie, id } = await signIn(sessions, { user: "alice" });
+    const call = { deadline: performance.now() + 1000, durable: false };
+    const record = await store.read(id, call);
+    if (record?.kind !== "live") throw new Error("no record");
+    const payload = Buffer.from(text.includes("\n") ? text : `\n${text}`);
+    await store.write(id, { ...record, payload }, record.version, call);
+    const reasons: string[] = [];
+    const explain = (reason: string): void => void reasons.push(reason);
+    expect((await sessions.visit(Object.assign(fakeExchange(cookie), { explain })).load()).isNew).toBe(true);
+    expect(reasons.join()).toContain("garbage");
+    expect(reasons.join()).not.toContain("hunter2");
+  });
+});

@@ -1,17 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { createSessions, memoryStore, type SessionEvents, type SessionOptions } from "../../src/index.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 import { signIn } from "../../src/testing/sign-in.ts";
 import { Client } from "../support/exchange.ts";
 import { probeStore } from "../support/probe-store.ts";
 
+const hour = 3_600_000;
 const secret = "the newest secret, of thirty-two characters";
 
 async function setUp(options: Partial<SessionOptions> = {}) {
-  const store = probeStore(memoryStore());
+  const clock = manualClock();
+  const store = probeStore(memoryStore({ clock: () => clock.now() }));
   const sessions = createSessions({ secret, store, commit: "background", ...options });
   const { cookie } = await signIn(sessions, { user: "alice" });
   store.forget();
-  return { store, sessions, client: new Client(sessions, cookie) };
+  return { clock, store, sessions, client: new Client(sessions, cookie) };
 }
 
 describe('commit: "background"', () => {
@@ -107,5 +110,74 @@ describe('commit: "background"', () => {
     expect(answers.filter((answer) => answer !== undefined)).toHaveLength(1);
     hold.release();
     await Promise.all(answers);
+  });
+
+  it("waits for a save that extends a persistent cookie, and sends it again", async () => {
+    const { clock, client } = await setUp({ cookie: { maxAge: "ttl" } });
+    clock.advance(hour);
+    const exchange = await client.request((session) => (session.views = 1));
+    expect(exchange.setCookies).toHaveLength(1);
+  });
+
+  it("costs a request that reads what it wrote no more than storeTimeout in all", async () => {
+    const { store, client } = await setUp({ storeTimeout: 600 });
+    const request = await client.arrive();
+    const write = store.hold("write");
+    request.session.views = 1;
+    expect(request.visit.commit()).toBeUndefined();
+    await write.reached;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const read = store.hold("read");
+    const start = performance.now();
+    await expect(client.arrive()).rejects.toMatchObject({ status: 503 });
+    expect(performance.now() - start).toBeLessThan(900);
+    write.release();
+    read.release();
+  });
+
+  it("saves at the end what changed while the save was under way", async () => {
+    const { store, client } = await setUp();
+    const request = await client.arrive();
+    const write = store.hold("write");
+    request.session.views = 1;
+    expect(request.visit.commit()).toBeUndefined();
+    await write.reached;
+    request.exchange.headersSent = true;
+    request.session.late = 1;
+    const finished = request.visit.finish(true);
+    write.release();
+    await finished;
+    await client.request((session) => expect(session.late).toBe(1));
+  });
+
+  it("keeps what another process wrote when one request saves twice at once", async () => {
+    const { store, sessions, client } = await setUp();
+    const other = new Client(createSessions({ secret, store }), client.cookie);
+    const request = await client.arrive();
+    await other.request((session) => (session.theirs = 1));
+    request.session.mine = 1;
+    const write = store.hold("write");
+    expect(request.visit.commit()).toBeUndefined();
+    await write.reached;
+    request.session.later = 1;
+    const saved = request.session.save();
+    write.release();
+    await saved;
+    await sessions.close();
+    await other.request((session) => expect({ ...session }).toEqual({ user: "alice", theirs: 1, mine: 1, later: 1 }));
+  });
+
+  it("is waited for by every close(), not by the first one alone", async () => {
+    const { store, client, sessions } = await setUp();
+    const request = await client.arrive();
+    const write = store.hold("write");
+    request.session.views = 1;
+    expect(request.visit.commit()).toBeUndefined();
+    await write.reached;
+    void sessions.close();
+    const closed = sessions.close();
+    write.release();
+    await closed;
+    expect(store.calls.every(({ settled }) => settled)).toBe(true);
   });
 });

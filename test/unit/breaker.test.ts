@@ -100,4 +100,42 @@ describe("the circuit breaker", () => {
     await other.request((session) => expect(session.user).toBe("bob"));
     await sessions.close();
   });
+
+  it("closes again though the store never answered one of its probes", async () => {
+    const inner = memoryStore();
+    let hangs = false;
+    let asked = 0;
+    const store: Store = {
+      now: () => inner.now(),
+      read: (...args) => {
+        if (hangs) asked++;
+        return hangs ? new Promise(() => {}) : inner.read(...args);
+      },
+      write: (...args) => inner.write(...args),
+      touch: (...args) => inner.touch(...args),
+      remove: (...args) => inner.remove(...args),
+    };
+    const sessions = createSessions({ secret, store, storeTimeout: 150 });
+    const { cookie } = await signIn(sessions, { user: "alice" });
+    hangs = true;
+    const client = new Client(sessions, cookie);
+    await Promise.allSettled(Array.from({ length: 6 }, () => client.twin().arrive()));
+    // Until a probe is asked, which nobody will answer.
+    await until(() => asked === 7, "the breaker to probe");
+    hangs = false;
+    await expect
+      .poll(
+        async () =>
+          client
+            .twin()
+            .arrive()
+            .then(
+              () => "back",
+              () => "away",
+            ),
+        { timeout: 2000 },
+      )
+      .toBe("back");
+    await sessions.close();
+  });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createSessions, memoryStore, type SessionEvents, type SessionOptions } from "../../src/index.ts";
+import { createSessions, memoryStore, type SessionEvents, type SessionOptions, type Store } from "../../src/index.ts";
 import { signIn } from "../../src/testing/sign-in.ts";
 import { Client } from "../support/exchange.ts";
 import { probeStore } from "../support/probe-store.ts";
@@ -137,5 +137,47 @@ describe("maxRecordSize", () => {
     small.on("rejected", (event) => void rejected.push(event));
     await new Client(small, client.cookie).request((session) => expect(session.user).toBeUndefined());
     expect(rejected.map(({ reason }) => reason)).toEqual(["garbage"]);
+  });
+});
+
+describe("a save", () => {
+  it("keeps an update() made beside the response's save, whose turn came first", async () => {
+    const { store, client } = await setUp();
+    const request = await client.arrive();
+    const write = store.hold("write");
+    request.session.views = 5;
+    const committed = request.visit.commit();
+    await write.reached;
+    const updated = request.session.update((data) => (data.views = Number(data.views ?? 0) + 1));
+    write.release();
+    await committed;
+    await updated;
+    await request.visit.finish(true);
+    await client.request((session) => expect(session.views).toBe(6));
+  });
+
+  it("takes a new session whose first save lost its answer for its own, and saves it again", async () => {
+    const inner = memoryStore();
+    let lose = true;
+    const store: Store = {
+      now: () => inner.now(),
+      read: (...args) => inner.read(...args),
+      write: async (...args) => {
+        const result = await inner.write(...args);
+        if (lose) {
+          lose = false;
+          throw new Error("read ECONNRESET");
+        }
+        return result;
+      },
+      touch: (...args) => inner.touch(...args),
+      remove: (...args) => inner.remove(...args),
+    };
+    const client = new Client(createSessions({ secret, store }));
+    const request = await client.arrive();
+    request.session.user = "bob";
+    await expect(request.session.save()).rejects.toMatchObject({ status: 503 });
+    await client.leave(request);
+    await client.request((session) => expect(session.user).toBe("bob"));
   });
 });

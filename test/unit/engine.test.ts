@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createSessions, memoryStore, type SessionOptions, type Sessions } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
+import { signIn } from "../../src/testing/sign-in.ts";
 import { Client } from "../support/exchange.ts";
 import { probeStore } from "../support/probe-store.ts";
 
@@ -515,5 +516,36 @@ describe("the cookie is sent again", () => {
     const client = await signedIn(sessions);
     clock.advance(2 * minute);
     expect((await client.request((session) => (session.views = 1))).setCookies).toEqual([]);
+  });
+});
+
+describe("a cookie attribute's function that throws", () => {
+  it("makes the commit reject, also where nothing changed, and lets the error's page leave", async () => {
+    const store = memoryStore();
+    const older = "an older secret, of thirty-two characters!";
+    const { cookie } = await signIn(createSessions({ secret: older, store }), { user: "alice" });
+    const path = (): string => {
+      throw new Error("no path for this host");
+    };
+    const sessions = createSessions({ secret: [secret, older], store, cookie: { path } });
+    const { visit } = await new Client(sessions, cookie).arrive();
+    await expect(visit.commit()).rejects.toThrow("no path for this host");
+    expect(visit.commit()).toBeUndefined();
+  });
+
+  it("fails the operation that needed the cookie, and no other", async () => {
+    let isDown = true;
+    const path = (): string => {
+      if (isDown) throw new Error("no path for this host");
+      return "/";
+    };
+    const { client } = setUp({ cookie: { path } });
+    const request = await client.arrive();
+    request.session.user = "alice";
+    const first = request.session.save();
+    const second = request.session.update((data) => (data.views = 1));
+    await expect(first).rejects.toThrow("no path for this host");
+    isDown = false;
+    expect(await second).toBe(1);
   });
 });

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createSessions, SessionError, type SessionOptions } from "../../src/index.ts";
 import { resolveOptions } from "../../src/options.ts";
@@ -152,5 +153,12 @@ describe("resolved options", () => {
     expect(Object.isFrozen(options.cookie)).toBe(true);
     expect(Object.isFrozen(options.secrets)).toBe(true);
     expect(Object.keys(given)).toEqual(["secret", "cookie"]);
+  });
+
+  it("are printed without the signing keys, and so is the engine that has them", () => {
+    const sessions = createSessions({ secret });
+    expect(inspect(sessions, { depth: 10 })).not.toContain(secret);
+    expect(JSON.stringify(sessions.options)).not.toContain(secret);
+    expect(sessions.options.secrets).toEqual([secret]);
   });
 });

@@ -153,6 +153,13 @@ describe("timed rotation (OWASP: renewal timeout)", () => {
     await next.request((session) => expect(session.user).toBeUndefined());
   });
 
+  it("is followed by a look-up under the old id, which tells the new one", async () => {
+    const { clock, client, sessions, oldId, renewed } = await setUp();
+    clock.advance(hour);
+    await client.request(() => {});
+    expect(await sessions.get(oldId)).toMatchObject({ id: renewed[0]?.id, data: { user: "alice" } });
+  });
+
   it("is led on by a node that knows the key only as an older one", async () => {
     const { clock, client, all, cookie } = await setUp();
     clock.advance(hour);
@@ -179,5 +186,68 @@ describe("timed rotation (OWASP: renewal timeout)", () => {
     request.exchange.headersSent = true;
     await request.visit.finish(true);
     expect(renewed).toEqual([]);
+  });
+
+  it("is not taken for an end by a touch of the same response", async () => {
+    const { clock, store, client, sessions } = await setUp();
+    const gone: SessionEvents["gone"][] = [];
+    sessions.on("gone", (event) => void gone.push(event));
+    clock.advance(hour);
+    const request = await client.arrive();
+    const touch = store.hold("touch");
+    await request.visit.commit();
+    touch.release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(request.exchange.setCookies).toHaveLength(1);
+    expect(gone).toEqual([]);
+    expect(request.session.isNew).toBe(false);
+  });
+
+  it("leaves a client signed in that never takes the new cookie", async () => {
+    const { clock, client } = await setUp();
+    for (let i = 0; i < 8; i++) {
+      clock.advance(hour);
+      await client.twin().request((session) => expect(session.user, `hour ${i}`).toBe("alice"));
+    }
+  });
+
+  it("comes a whole renewalTimeout after a login", async () => {
+    const { clock, client } = await setUp();
+    clock.advance(hour);
+    await client.request(() => {});
+    await client.request(() => {});
+    clock.advance(59 * minute);
+    await client.request((session) => session.renew());
+    clock.advance(minute);
+    const exchange = await client.request(() => {});
+    expect(exchange.setCookies).toEqual([]);
+  });
+
+  it("happens where every request changes the session in the background, and the old id dies there too", async () => {
+    const { clock, client, cookie, sessions } = await setUp({ commit: "background" });
+    clock.advance(hour);
+    await client.request((session) => (session.views = 1));
+    expect(client.cookie).not.toBe(cookie);
+    await client.request((session) => (session.views = 2));
+    await new Promise((resolve) => setImmediate(resolve));
+    clock.advance(minute);
+    await new Client(sessions, cookie).request((session) => expect(session.user).toBeUndefined());
+    await client.request((session) => expect(session.views).toBe(2));
+  });
+
+  it("loses no late change to a login under the old id, with transforms bound to the key too", async () => {
+    const bind = (bytes: Uint8Array, { key }: { key: string }) => Buffer.concat([Buffer.from(key), bytes]);
+    const unbind = (bytes: Uint8Array, { key }: { key: string }) => {
+      if (Buffer.from(bytes).subarray(0, key.length).toString() !== key) throw new Error("another key");
+      return bytes.subarray(key.length);
+    };
+    const { clock, client } = await setUp({ transforms: [{ apply: bind, undo: unbind }] });
+    const slow = await client.arrive();
+    clock.advance(hour);
+    const next = client.twin();
+    await next.request((session) => (session.cart = "late"));
+    await slow.session.renew();
+    await client.leave(slow);
+    await client.request((session) => expect(session.cart).toBe("late"));
   });
 });

@@ -1,0 +1,143 @@
+/** Generated `Cookie` headers: over the engine by the thousand, and over HTTP. Nobody gets a session that isn't theirs. */
+import { randomInt } from "node:crypto";
+import { Agent, get } from "node:http";
+import fc from "fast-check";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { readCookies, verifyCookie } from "../../src/cookie.ts";
+import { createSessions, memoryStore, type Sessions } from "../../src/index.ts";
+import { Client } from "../support/exchange.ts";
+import { frameworks } from "../support/frameworks.ts";
+import { probeStore } from "../support/probe-store.ts";
+
+const secret = "a secret of the tests of cookies, of good length";
+const seed = Number(process.env.HOLDFAST_SEED ?? randomInt(2 ** 31));
+
+interface User {
+  name: string;
+  id: string;
+  /** The cookie's value. */
+  value: string;
+}
+
+async function signIn(sessions: Sessions, name: string): Promise<User> {
+  const client = new Client(sessions);
+  let id = "";
+  await client.request((session) => {
+    session.user = name;
+    id = session.id;
+  });
+  return { name, id, value: String(client.cookie).slice("sid=".length) };
+}
+
+/** Headers around the values of two users: whole, mutated, doubled, quoted, encoded, and among all kinds of junk. */
+function headers(users: readonly User[], characters: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  const whole = fc.constantFrom(...users.map(({ value }) => value));
+  const at = fc.nat(76);
+  const junk = fc.string({ unit: characters, maxLength: 20 });
+  const mutated = fc.oneof(
+    fc.tuple(whole, at, characters).map(([value, i, c]) => value.slice(0, i) + c + value.slice(i + 1)),
+    fc.tuple(whole, at).map(([value, i]) => value.slice(0, i)),
+    fc.tuple(whole, at).map(([value, i]) => value.slice(i)),
+    fc.tuple(whole, at, junk).map(([value, i, more]) => value.slice(0, i) + more + value.slice(i)),
+    fc.tuple(whole, whole, at).map(([one, other, i]) => one.slice(0, i) + other.slice(i)),
+    whole.map((value) => value.toUpperCase()),
+    whole.map((value) => `"${value}"`),
+    whole.map((value) => `s:${value}`),
+    whole.map((value) => encodeURIComponent(value)),
+    whole.map((value) => [...value].map((c) => `%${c.charCodeAt(0).toString(16)}`).join("")),
+    whole.map((value) => `${value}${"=".repeat(2)}`),
+    whole.map((value) => value.repeat(50)),
+  );
+  const name = fc.oneof(
+    { arbitrary: fc.constant("sid"), weight: 6 },
+    fc.constantFrom("SID", "sid ", " sid", "__Host-sid", "sid[]", "xsid", "__proto__", "constructor", "toString", ""),
+    junk,
+  );
+  const pair = fc
+    .tuple(name, fc.constantFrom("=", "=", "=", "==", " = ", "", ":"), fc.oneof(whole, mutated, junk))
+    .map((parts) => parts.join(""));
+  const separator = fc.constantFrom("; ", "; ", ";", ",", " ", ";;", "&", "\t");
+  return fc
+    .array(fc.tuple(pair, separator), { minLength: 1, maxLength: 6 })
+    .map((pairs) => pairs.flat().slice(0, -1).join(""));
+}
+
+/** Whoever the header names, by the plainest of readings: the first of four `sid` values that is whole. */
+function expectedUser(header: string, users: readonly User[]): string | undefined {
+  const values = header
+    .split(";")
+    .map((part) => part.split("="))
+    .filter(([name]) => name?.trim() === "sid")
+    .map(([, ...rest]) => rest.join("=").trim())
+    .slice(0, 4);
+  return users.find(({ value }) => value === values.find((one) => users.some((user) => user.value === one)))?.name;
+}
+
+describe(`generated Cookie headers (seed ${seed})`, () => {
+  it("10,000: each is one of ours as it stands, or anonymous; nothing throws, no unsigned value reaches the store", async () => {
+    const store = probeStore(memoryStore());
+    const sessions = createSessions({ secret, store });
+    onTestFinished(() => sessions.close());
+    const users = [await signIn(sessions, "alice"), await signIn(sessions, "bob")];
+    let accepted = 0;
+    const check = async (header: string): Promise<void> => {
+      await new Client(sessions, header).request((session) => {
+        const user = users.find(({ id }) => id === session.id);
+        if (user === undefined) expect({ ...session }).toEqual({});
+        else {
+          accepted += 1;
+          expect(session.user).toBe(user.name);
+          expect(header).toContain(user.value);
+        }
+        expect(user?.name).toBe(expectedUser(header, users));
+      });
+      expect(store.calls.filter(({ key }) => !users.some(({ id }) => id === key))).toEqual([]);
+      store.forget();
+      for (const value of readCookies(header, "sid")) {
+        const verified = verifyCookie(value, [secret]);
+        expect("secret" in verified).toBe(users.some((user) => user.value === value));
+      }
+    };
+    const property = fc.asyncProperty(headers(users, fc.string({ unit: "binary", minLength: 1, maxLength: 1 })), check);
+    await fc.assert(property, { numRuns: 10_000, seed });
+    expect(accepted).toBeGreaterThan(1000);
+    expect(({} as { user?: string }).user).toBeUndefined();
+  }, 60_000);
+
+  it.each(frameworks.map((framework) => [framework.name, framework] as const))(
+    "500 over HTTP with %s: always a 200, with the session that the header names or none",
+    async (_, framework) => {
+      const sessions = createSessions({ secret });
+      const app = await framework.start(sessions, { "/": ({ session }) => ({ user: session.user ?? null }) });
+      const agent = new Agent({ keepAlive: true });
+      onTestFinished(async () => {
+        agent.destroy();
+        await app.close();
+        await sessions.close();
+      });
+      const users = [await signIn(sessions, "alice"), await signIn(sessions, "bob")];
+      // What Node's own client lets through in a header.
+      const sendable = fc.integer({ min: 0x20, max: 0xff }).filter((code) => code !== 0x7f);
+      const characters = sendable.map((code) => String.fromCharCode(code));
+      const property = fc.asyncProperty(headers(users, characters), async (header) => {
+        const { status, body } = await request(app.url, header, agent);
+        expect(status).toBe(200);
+        expect(JSON.parse(body)).toEqual({ user: expectedUser(header, users) ?? null });
+      });
+      await fc.assert(property, { numRuns: 500, seed });
+    },
+    60_000,
+  );
+});
+
+function request(url: string, cookie: string, agent: Agent): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    get(url, { headers: { cookie }, agent }, (response) => {
+      let body = "";
+      response.on("data", (chunk) => {
+        body += chunk;
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
+    }).on("error", reject);
+  });
+}
