@@ -93,7 +93,7 @@ try {
 } finally {
   await redis.stop();
 }
-report();
+await report();
 
 /**
  * @param {string} framework

@@ -24,8 +24,8 @@ export interface RedisServer {
   stop(): Promise<void>;
   /** SIGKILL; the folder stays, for `restart()`. */
   kill(): Promise<void>;
-  /** Kills it when it still runs, and starts it again on the same port and folder. */
-  restart(): Promise<void>;
+  /** Kills it when it still runs, and starts it again on the same port and folder; `args` are for this start alone. */
+  restart(args?: string[]): Promise<void>;
   /** SIGSTOP: the process hangs and its connections stay open. */
   pause(): void;
   /** SIGCONT after `pause()`. */
@@ -100,8 +100,8 @@ class Server implements RedisServer {
     return pid;
   }
 
-  async start(): Promise<void> {
-    const child = spawn("redis-server", this.args, { cwd: this.dir, stdio: ["ignore", "pipe", "pipe"] });
+  async start(args: string[] = []): Promise<void> {
+    const child = spawn("redis-server", [...this.args, ...args], { cwd: this.dir, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     child.stdout?.on("data", (chunk) => {
       output = (output + chunk).slice(-4_000);
@@ -133,9 +133,9 @@ class Server implements RedisServer {
     await ended;
   }
 
-  async restart(): Promise<void> {
+  async restart(args: string[] = []): Promise<void> {
     await this.kill();
-    await this.start();
+    await this.start(args);
   }
 
   async stop(): Promise<void> {

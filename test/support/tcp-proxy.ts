@@ -14,6 +14,12 @@ export interface TcpProxy {
   readonly lost: number;
   /** While shut, every new connection is cut at once. */
   isShut: boolean;
+  /** How long each answer is kept back, in ms; their order stays. @default 0 */
+  delayMs: number;
+  /** How many answers are kept back now. */
+  readonly held: number;
+  /** Resets every connection at once (RST); new ones are taken unless it is shut. */
+  cut(): void;
   stop(): Promise<void>;
 }
 
@@ -22,6 +28,9 @@ export async function startProxy(target: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let trigger: string | undefined;
   let lost = 0;
+  let held = 0;
+  /** When a connection's last answer that was kept back goes on. */
+  const dueAt = new WeakMap<Socket, number>();
   const server = createServer((client) => {
     if (proxy.isShut) {
       client.destroy();
@@ -47,13 +56,27 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     });
     upstream.on("data", (chunk) => {
       if (!isLosing) {
-        client.write(chunk);
+        pass(client, chunk);
         return;
       }
       lost += 1;
       client.destroy();
     });
   });
+  const pass = (client: Socket, chunk: Buffer): void => {
+    const at = Math.max(performance.now() + proxy.delayMs, dueAt.get(client) ?? 0);
+    if (proxy.delayMs === 0 && !dueAt.has(client)) {
+      client.write(chunk);
+      return;
+    }
+    // Nothing overtakes what is kept back.
+    dueAt.set(client, at);
+    held += 1;
+    setTimeout(() => {
+      held -= 1;
+      if (!client.destroyed) client.write(chunk);
+    }, at - performance.now());
+  };
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
@@ -61,6 +84,13 @@ export async function startProxy(target: number): Promise<TcpProxy> {
   const proxy: TcpProxy = {
     port: address.port,
     isShut: false,
+    delayMs: 0,
+    get held() {
+      return held;
+    },
+    cut() {
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
     loseAnswerTo(text) {
       trigger = text;
     },

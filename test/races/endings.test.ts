@@ -1,0 +1,204 @@
+/**
+ * The end of a session races whoever still holds it: over HTTP, on one Redis, with the slow request on another
+ * node.
+ */
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { createSessions, type SessionEvents, type Sessions } from "../../src/index.ts";
+import { redisStore } from "../../src/stores/redis.ts";
+import { Browser } from "../support/browser.ts";
+import { type Deferred, deferred, until } from "../support/deferred.ts";
+import { type AnySession, type Framework, frameworks, type Routes } from "../support/frameworks.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
+
+const secret = "a secret of the tests of endings, long enough";
+const rounds = 200;
+const parallel = 20;
+let redis: RedisServer;
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(async () => {
+  await redis.stop();
+});
+
+/** What the slow request does with its session once the session has ended. */
+const slowRequests: Record<string, (session: AnySession) => unknown> = {
+  "writes a key": (session) => (session.late = true),
+  "writes while it streams": (session) => (session.late = true),
+  "only reads": (session) => ({ ...session }),
+  touches: (session) => session.touch(),
+  "saves in a loop": async (session) => {
+    for (let part = 0; part < 3; part++) {
+      session.part = part;
+      await session.save();
+    }
+  },
+  updates: (session) => session.update((data) => (data.late = true)).catch((error: { code: string }) => error.code),
+};
+
+/** Acts once the head and the first bytes have left. */
+async function* streamed(user: unknown, act: () => Promise<void>): AsyncGenerator<string> {
+  yield '{"user":';
+  await act();
+  yield `${JSON.stringify(user)}}`;
+}
+
+/** Requests that stand in the middle of their handler, by their number. */
+class Doors {
+  readonly #entered = new Map<string, Deferred<void>>();
+  readonly #open = new Map<string, Deferred<void>>();
+
+  async pass(name: string): Promise<void> {
+    this.entered(name).resolve();
+    await this.door(name).promise;
+  }
+  entered(name: string): Deferred<void> {
+    return slot(this.#entered, name);
+  }
+  door(name: string): Deferred<void> {
+    return slot(this.#open, name);
+  }
+}
+
+function slot(map: Map<string, Deferred<void>>, name: string): Deferred<void> {
+  const found = map.get(name) ?? deferred();
+  map.set(name, found);
+  return found;
+}
+
+interface Pair {
+  fast: string;
+  slow: string;
+  sessions: Sessions[];
+  doors: Doors;
+  gone: SessionEvents["gone"][];
+}
+
+/** Two nodes of one framework, each with an engine and a connection of its own. */
+async function pair(framework: Framework): Promise<Pair> {
+  const doors = new Doors();
+  const gone: SessionEvents["gone"][] = [];
+  const routes: Routes = {
+    "/login": async ({ session }) => {
+      await session.regenerate();
+      return "";
+    },
+    "/begin": ({ session, query }) => {
+      session.user = query.get("user");
+      return { id: session.id };
+    },
+    "/data": ({ session }) => ({ ...session }),
+    "/logout": async ({ session }) => {
+      await session.destroy();
+      return "bye";
+    },
+    "/sign-in": async ({ session, query }) => {
+      await session.renew();
+      session.user = query.get("user");
+      return { id: session.id };
+    },
+    "/slow": async ({ session, query }) => {
+      const { user } = session;
+      const act = async (): Promise<void> => {
+        await doors.pass(String(query.get("round")));
+        await slowRequests[String(query.get("does"))]?.(session);
+      };
+      if (query.get("does") === "writes while it streams") return Readable.from(streamed(user, act));
+      await act();
+      return { user };
+    },
+  };
+  const sessions: Sessions[] = [];
+  const urls: string[] = [];
+  for (let index = 0; index < 2; index++) {
+    const engine = createSessions({ secret, store: redisStore(redis.url), touchInterval: 0, storeTimeout: "10s" });
+    engine.on("gone", (event) => void gone.push(event));
+    const app = await framework.start(engine, routes);
+    onTestFinished(async () => {
+      await app.close();
+      await engine.close();
+    });
+    sessions.push(engine);
+    urls.push(app.url);
+  }
+  return { fast: urls[0] ?? "", slow: urls[1] ?? "", sessions, doors, gone };
+}
+
+async function liveKeys(): Promise<string[]> {
+  const keys = (await redis.command("KEYS", "*")).split(/\r?\n/).filter((line) => line.startsWith("holdfast:"));
+  const records = await Promise.all(keys.map((key) => redis.command("GETRANGE", key, "0", "2")));
+  return keys.filter((_, index) => !records[index]?.includes("H1E"));
+}
+
+/** One logout while a slow request is in its handler; gives both answers. */
+async function race(
+  { fast, slow, doors }: Pair,
+  does: string,
+  round: number,
+): Promise<{ id: string; browser: Browser }> {
+  const browser = new Browser(fast);
+  const { id } = (await browser.get(`/begin?user=u${round}`)).json<{ id: string }>();
+  const old = browser.cookieHeader;
+  const other = browser.at(slow);
+  const name = `${does} ${round}`;
+  const late = other.get(`/slow?${new URLSearchParams({ does, round: name })}`);
+  await doors.entered(name).promise;
+  const out = await browser.get("/logout");
+  expect([out.status, browser.cookieHeader]).toEqual([200, undefined]);
+  doors.door(name).resolve();
+  const answer = await late;
+  expect([answer.status, answer.setCookies]).toEqual([200, []]);
+  expect(answer.json().user).toBe(`u${round}`);
+  expect((await browser.get("/data", { headers: { cookie: String(old) } })).text).toBe("{}");
+  return { id, browser };
+}
+
+describe.each(frameworks.map((framework) => [framework.name, framework] as const))("with %s", (_, framework) => {
+  it.each(Object.keys(slowRequests))(
+    "a logout is final for a slow request that %s: none comes back",
+    async (does) => {
+      const nodes = await pair(framework);
+      // The full count for the writer, which every peer fails; the others share it.
+      const count = does === "writes a key" ? rounds : rounds / 5;
+      await redis.command("FLUSHALL");
+      const ids: string[] = [];
+      for (let round = 0; round < count; round += parallel) {
+        const batch = Array.from({ length: parallel }, (_, index) => race(nodes, does, round + index));
+        ids.push(...(await Promise.all(batch)).map(({ id }) => id));
+      }
+      expect(await liveKeys()).toEqual([]);
+      // A request that only reads has nothing to save, but its touch comes too late as well (touchInterval: 0).
+      await until(
+        () => new Set(nodes.gone.map(({ id }) => id)).size === ids.length,
+        "each late request to be reported",
+      );
+      expect(new Set(nodes.gone.map(({ id }) => id))).toEqual(new Set(ids));
+    },
+    60_000,
+  );
+
+  it.each(["logged out", "revoked"])(
+    "whoever was %s logs in again at once, in the same browser, dead cookie and all",
+    async (how) => {
+      const { fast, slow, sessions } = await pair(framework);
+      for (const path of ["/sign-in", "/begin"]) {
+        const browser = new Browser(fast);
+        const { id } = (await browser.get("/begin?user=alice")).json<{ id: string }>();
+        const dead = new Map(browser.cookies);
+        if (how === "revoked") await sessions[1]?.destroy(id);
+        else await browser.get("/logout");
+        // The browser has not heard of it: it sends the dead cookie.
+        for (const [name, value] of dead) browser.cookies.set(name, value);
+        const again = await browser.get(`${path}?user=bob`);
+        expect(again.status).toBe(200);
+        // After one's own logout a plain write is no login: it must not revive anything.
+        const isIn = how === "revoked" || path === "/sign-in";
+        expect(again.setCookies).toHaveLength(isIn ? 1 : 0);
+        expect((await browser.at(slow).get("/data")).json()).toEqual(isIn ? { user: "bob" } : {});
+        if (isIn) expect(again.json().id).not.toBe(id);
+      }
+    },
+  );
+});
