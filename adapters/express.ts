@@ -53,7 +53,7 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Middlewar
   return function holdfast(given, response, next) {
     // HTTP/2's compatibility request has all that is read here: headers and the socket.
     const request = given as IncomingMessage & Mounted;
-    if (isMounted(request, sessions)) return next();
+    if (visitOf(request, sessions) !== undefined) return next();
     const exchange = new NodeExchange(request, response);
     const visit = sessions.visit(exchange);
     if (visit.skipped) return next();
@@ -69,21 +69,9 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Middlewar
   };
 }
 
-const mountedKey: unique symbol = Symbol("holdfast.mounted");
-
 interface Mounted {
-  [mountedKey]?: { sessions: Sessions; outer: Mounted[typeof mountedKey] };
   /** Express's application; only version 4 has `lazyrouter`. */
   app?: { lazyrouter?: unknown };
-}
-
-/** Whether the engine has this request already; notes it if not. */
-function isMounted(request: Mounted, sessions: Sessions): boolean {
-  for (let mount = request[mountedKey]; mount !== undefined; mount = mount.outer) {
-    if (mount.sessions === sessions) return true;
-  }
-  request[mountedKey] = { sessions, outer: request[mountedKey] };
-  return false;
 }
 
 function throwsAtAccess({ app }: Mounted): boolean {

@@ -17,8 +17,6 @@ export class Departure {
   /** An `onSend` waits for the commit; what the reply was when it came. */
   #held: { statusCode: number; type: ReturnType<FastifyReply["getHeader"]> } | undefined;
   #isOvertaken = false;
-  /** Until `onSend` says otherwise: a hijacked reply has none. */
-  #isStreamed = true;
 
   constructor(request: FastifyRequest, reply: FastifyReply, visit: Visit) {
     this.#request = request;
@@ -38,7 +36,6 @@ export class Departure {
       return;
     }
     const pending = this.#visit.commit();
-    this.#isStreamed = typeof payload === "object" && payload !== null && !Buffer.isBuffer(payload);
     if (pending === undefined) return done();
     this.#held = { statusCode: this.#reply.statusCode, type: this.#reply.getHeader("content-type") };
     return pending.then(
@@ -53,7 +50,7 @@ export class Departure {
 
   /** The response has ended, or the client went away. */
   finish(): void {
-    void this.#visit.finish(this.#isStreamed);
+    void this.#visit.finish();
   }
 
   #release(): void {

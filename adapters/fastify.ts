@@ -3,11 +3,10 @@
  * in `onSend`, before the head leaves; what a stream, a hijacked reply or a client that went away left over is saved
  * when the response closes. Deciding anything about sessions is the engine's.
  */
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RegisterOptions } from "fastify";
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, RegisterOptions } from "fastify";
 import fastifyPlugin from "fastify-plugin";
 import {
   createSessions,
-  type Exchange,
   type SessionData,
   SessionError,
   type SessionOptions,
@@ -15,8 +14,8 @@ import {
   visitOf,
 } from "../src/index.ts";
 import { Departure } from "./fastify-departure.ts";
+import { FastifyExchange } from "./fastify-exchange.ts";
 import { FastifySession, type FastifyUserSession } from "./fastify-session.ts";
-import { isClosed } from "./node-exchange.ts";
 
 export { passportDeserializer, passportSerializer, type StoredLogin } from "./fastify-passport.ts";
 export type { FastifySession, FastifyUserSession, SessionAccess } from "./fastify-session.ts";
@@ -50,7 +49,9 @@ const isDecorated = Symbol("holdfast.session");
 
 async function plugin(fastify: FastifyInstance, options: SessionPluginOptions): Promise<void> {
   const sessions = "sessions" in options ? options.sessions : createSessions(withoutRouteOptions(options));
-  const departures = new WeakMap<FastifyRequest, Departure>();
+  // A property, not a WeakMap: that would keep every request alive until the next full garbage collection.
+  const departureKey = Symbol("holdfast.departure");
+  fastify.decorateRequest(departureKey, undefined);
   if (!fastify.hasRequestDecorator(isDecorated)) {
     // Throws FST_ERR_DEC_ALREADY_PRESENT where another plugin has put a session there.
     fastify.decorateRequest("session", accessor).decorateRequest(isDecorated, { getter: () => true });
@@ -58,20 +59,26 @@ async function plugin(fastify: FastifyInstance, options: SessionPluginOptions): 
 
   fastify.addHook("onRequest", (request, reply, done) => {
     if (visitOf(request, sessions) !== undefined) return done();
-    const visit = sessions.visit(exchangeOf(request, reply), { Session: FastifySession });
+    const visit = sessions.visit(new FastifyExchange(request, reply), { Session: FastifySession });
     if (visit.skipped) return done();
     const departure = new Departure(request, reply, visit);
-    departures.set(request, departure);
+    departuresOf(request)[departureKey] = departure;
     reply.raw.once("close", () => departure.finish());
     return visit.begin() ?? done();
   });
 
   fastify.addHook("onSend", (request, _reply, payload, done) => {
-    const departure = departures.get(request);
+    const departure = departuresOf(request)[departureKey];
     return departure === undefined ? done() : departure.leave(payload, done);
   });
 
   if (!("sessions" in options)) fastify.addHook("onClose", () => sessions.close());
+}
+
+/** Where each registration of the plugin keeps its own. */
+function departuresOf(request: FastifyRequest): Record<symbol, Departure | undefined> {
+  // Decorated above; Fastify's type does not know the key.
+  return request as unknown as Record<symbol, Departure | undefined>;
 }
 
 /** What `register` takes for itself stands among a plugin's options. */
@@ -93,28 +100,3 @@ const accessor = {
     visit.session = value;
   },
 };
-
-function exchangeOf(request: FastifyRequest, reply: FastifyReply): Exchange {
-  return {
-    cookieHeader: request.headers.cookie,
-    get secure() {
-      return request.protocol === "https";
-    },
-    get address() {
-      return request.ip;
-    },
-    get closed() {
-      return isClosed(reply.raw);
-    },
-    get headersSent() {
-      return reply.raw.headersSent;
-    },
-    getHeader: (name) => reply.getHeader(name),
-    setHeader(name, value) {
-      // Fastify's own `header` appends to Set-Cookie. A hijacked reply sends the raw headers only.
-      reply.removeHeader(name).header(name, value).raw.setHeader(name, value);
-    },
-    explain: (reason, sessionId) => request.log.debug({ reason, sessionId }, "empty session"),
-    raw: request.raw,
-  };
-}

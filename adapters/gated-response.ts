@@ -54,7 +54,7 @@ export interface GateVisit {
   /** See `Visit.commit`. */
   commit(): Promise<void> | undefined;
   /** See `Visit.finish`. */
-  finish(streamed: boolean): Promise<void> | undefined;
+  finish(): Promise<void> | undefined;
 }
 
 /** A response of Node's, or a stub of one. */

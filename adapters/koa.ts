@@ -4,10 +4,8 @@
  * the app writes by itself (`ctx.respond = false`), leave room for a change after that, which is saved at the end.
  * Deciding anything about sessions is the engine's.
  */
-import { Stream } from "node:stream";
 import type Koa from "koa";
 import {
-  type Exchange,
   type SessionData,
   SessionError,
   type SessionOptions,
@@ -17,7 +15,7 @@ import {
   visitOf,
 } from "../src/index.ts";
 import { runAndCommit } from "./koa-commit.ts";
-import { isClosed } from "./node-exchange.ts";
+import { KoaExchange } from "./koa-exchange.ts";
 
 declare module "koa" {
   interface ExtendableContext {
@@ -39,7 +37,7 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Koa.Middl
   return async function holdfast(ctx, next) {
     if (visitOf(ctx.req, sessions) !== undefined) return next();
     defineAccessor(ctx.app.context);
-    const visit = sessions.visit(exchangeOf(ctx));
+    const visit = sessions.visit(new KoaExchange(ctx));
     if (visit.skipped) return next();
     let isClosed = false;
     ctx.res.once("close", () => {
@@ -49,9 +47,8 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Koa.Middl
     try {
       await runAndCommit(ctx, next, visit, sessions.options.cookie.name);
     } finally {
-      const streamed = ctx.headerSent || ctx.respond === false || isStream(ctx.body);
-      if (isClosed) void visit.finish(streamed);
-      else ctx.res.once("close", () => void visit.finish(streamed));
+      if (isClosed) void visit.finish();
+      else ctx.res.once("close", () => void visit.finish());
     }
   };
 }
@@ -75,29 +72,4 @@ function defineAccessor(context: object): void {
       visit.session = value;
     },
   });
-}
-
-function exchangeOf(ctx: Koa.ParameterizedContext): Exchange {
-  return {
-    cookieHeader: ctx.req.headers.cookie,
-    get secure() {
-      return ctx.secure;
-    },
-    get address() {
-      return ctx.ip;
-    },
-    get closed() {
-      return isClosed(ctx.res);
-    },
-    get headersSent() {
-      return ctx.headerSent;
-    },
-    getHeader: (name) => ctx.res.getHeader(name),
-    setHeader: (name, value) => void ctx.res.setHeader(name, value),
-    raw: ctx.req,
-  };
-}
-
-function isStream(body: unknown): boolean {
-  return body instanceof Stream || body instanceof ReadableStream || body instanceof Response || body instanceof Blob;
 }

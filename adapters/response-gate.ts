@@ -238,7 +238,7 @@ export class ResponseGate {
   #finish(): void {
     if (this.#isFinished) return;
     this.#isFinished = true;
-    void this.#visit.finish(this.#isStreamed);
+    void this.#visit.finish();
   }
 }
 

@@ -20,6 +20,8 @@ export type Arrival =
   | { kind: "none" }
   | {
       kind: "live";
+      /** The public id of `secret`. */
+      id: string;
       secret: string;
       /** Which key signed the cookie; 0 is the newest. */
       keyIndex: number;
@@ -75,7 +77,7 @@ export async function lookUp(
     const saving = context.background.size > 0 ? context.background.of(publicIdOf(candidate.secret)) : undefined;
     if (saving !== undefined) await budget.spend(() => saving);
     const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate.secret);
-    if (record?.kind === "live") return { kind: "live", secret, keyIndex, record, isLedOn };
+    if (record?.kind === "live") return { kind: "live", id, secret, keyIndex, record, isLedOn };
     if (record === undefined) reject(context, exchange, "unknown", id);
     else if (record.kind === "garbage") reject(context, exchange, "garbage", id, record.detail);
     else {

@@ -26,9 +26,8 @@ const maxDepth = 200;
 export function jsonCodec(onLossy: LossyListener = () => {}): Codec {
   return {
     encode(data) {
-      for (const key of Object.keys(data)) {
-        checkKey(data, key, onLossy);
-      }
+      // What is plainly JSON needs no path. Anything else is looked at again, key by key, so that it can be named.
+      if (!isPlainData(data)) for (const key of Object.keys(data)) checkKey(data, key, onLossy);
       return JSON.stringify(data);
     },
     decode(text) {
@@ -48,6 +47,32 @@ function parsed(text: string): unknown {
   } catch {
     throw new SyntaxError("not JSON");
   }
+}
+
+/** Whether all of the data is plainly JSON. The user's own code may run and throw: then it is not. */
+function isPlainData(data: Data): boolean {
+  try {
+    return isPlainJson(data, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a value is JSON as it stands. `false` may be a false alarm (deep nesting), `true` never is. */
+function isPlainJson(value: unknown, depth: number): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  if (typeof value !== "object" || value === null) {
+    return typeof value === "string" || typeof value === "boolean" || value === null || value === undefined;
+  }
+  // A circle is deeper than any limit.
+  if (depth > 20 || "toJSON" in value) return false;
+  if (Array.isArray(value)) return value.every((inner) => isPlainJson(inner, depth + 1));
+  // The data themselves are a session, whose prototype has its members.
+  if (depth > 0 && Object.getPrototypeOf(value) !== Object.prototype) return false;
+  // The shape was checked above.
+  const object = value as Data;
+  for (const key of Object.keys(object)) if (!isPlainJson(object[key], depth + 1)) return false;
+  return !(Symbol.toStringTag in value);
 }
 
 /** The user's own code runs here (`toJSON`, getters, proxies); whatever it throws is told with the key. */

@@ -14,16 +14,15 @@ export type LiveArrival = Arrival & { kind: "live" };
 
 /** The state of a live record, its data not decoded; `undefined`: garbage, which was reported. */
 export function stateOf(context: Context, exchange: Exchange, arrival: LiveArrival): SessionState | undefined {
-  const { secret, keyIndex, record, isLedOn } = arrival;
-  const bare = new SessionState(context, secret);
+  const { id, secret, keyIndex, record, isLedOn } = arrival;
   try {
-    const state = new SessionState(context, secret, knownFrom(context, bare.id, record));
+    const state = new SessionState(context, secret, { id, known: knownFrom(context, id, record) });
     // Signed by an older key: accepted, and sent again under the newest. Led on: the new cookie, once more.
     state.isCookieDue = keyIndex > 0 || isLedOn;
     state.isLedOn = isLedOn;
     return state;
   } catch (error) {
-    reject(context, exchange, "garbage", bare.id, reasonOf(error));
+    reject(context, exchange, "garbage", id, reasonOf(error));
     return undefined;
   }
 }

@@ -9,8 +9,9 @@ import { SessionError } from "./errors.ts";
 export class Operations {
   readonly #budget: Budget;
   readonly #onDone: () => void;
-  readonly #unfinished = new Map<string, SessionError>();
-  #tail: Promise<unknown> = Promise.resolve();
+  /** Made when first needed: most requests run none. */
+  #unfinished: Map<string, SessionError> | undefined;
+  #tail: Promise<unknown> | undefined;
   #running = 0;
 
   /** `onDone` is called after each operation that succeeded, before its caller hears of it. */
@@ -21,13 +22,13 @@ export class Operations {
 
   /** Whether one is in flight, or the store failed one. */
   get isPending(): boolean {
-    return this.#running > 0 || this.#unfinished.size > 0;
+    return this.#running > 0 || (this.#unfinished?.size ?? 0) > 0;
   }
 
   /** Runs `operation` after those begun before it. */
   run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T> {
     this.#running++;
-    const result = this.#tail.then(() => operation(this.#budget));
+    const result = (this.#tail ?? Promise.resolve()).then(() => operation(this.#budget));
     const settled = result.then(
       () => {
         this.#running--;
@@ -36,7 +37,9 @@ export class Operations {
       },
       (error: unknown) => {
         this.#running--;
-        if (error instanceof SessionError && error.status === 503) this.#unfinished.set(name, error);
+        if (!(error instanceof SessionError) || error.status !== 503) return;
+        this.#unfinished ??= new Map();
+        this.#unfinished.set(name, error);
       },
     );
     // A cookie that can't be made fails its operation, not the ones behind it.
@@ -51,11 +54,11 @@ export class Operations {
 
   /** An operation of this name was done after all. */
   forget(name: string): void {
-    this.#unfinished.delete(name);
+    this.#unfinished?.delete(name);
   }
 
   /** @throws {SessionError} the failure of an operation that did not succeed since */
   throwUnfinished(): void {
-    for (const error of this.#unfinished.values()) throw error;
+    for (const error of this.#unfinished?.values() ?? []) throw error;
   }
 }

@@ -8,8 +8,15 @@ import type { UserSession, Visit } from "./visit.ts";
 
 const visitKey: unique symbol = Symbol("holdfast.visit");
 
+interface Entry {
+  owner: object;
+  visit: Visit;
+  /** Another engine, mounted before. */
+  outer: Entry | undefined;
+}
+
 interface Visited {
-  [visitKey]?: { owner: object; visit: Visit };
+  [visitKey]?: Entry;
 }
 
 /** Node's request, or a framework's object that has it: Koa's `ctx` (`.req`), Fastify's `request` (`.raw`). */
@@ -17,7 +24,7 @@ export type RequestLike = IncomingMessage | { raw: IncomingMessage } | { req: In
 
 /** Notes the visit of `owner` (an engine) on a request; the last one mounted is the one that is found. */
 export function register(raw: IncomingMessage & Visited, owner: object, visit: Visit): void {
-  raw[visitKey] = { owner, visit };
+  raw[visitKey] = { owner, visit, outer: raw[visitKey] };
 }
 
 /** The visit of a request; with `owner`, only that engine's. */
@@ -26,7 +33,9 @@ export function visitOf(target: RequestLike, owner?: object): Visit | undefined 
     entryOf(target) ??
     ("raw" in target ? entryOf(target.raw) : undefined) ??
     ("req" in target ? entryOf(target.req) : undefined);
-  return entry === undefined || (owner !== undefined && entry.owner !== owner) ? undefined : entry.visit;
+  if (owner === undefined) return entry?.visit;
+  for (let mount = entry; mount !== undefined; mount = mount.outer) if (mount.owner === owner) return mount.visit;
+  return undefined;
 }
 
 /**
@@ -47,6 +56,6 @@ export function peekSession(target: RequestLike): UserSession | undefined {
   return visitOf(target)?.peek();
 }
 
-function entryOf(target: object & Visited): { owner: object; visit: Visit } | undefined {
+function entryOf(target: object & Visited): Entry | undefined {
   return target[visitKey];
 }

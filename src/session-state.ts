@@ -100,9 +100,12 @@ export class SessionState {
   #secret: string | undefined;
   #id: string | undefined;
 
-  constructor(context: Context, secret?: string, known?: Known) {
+  /** `stored`: the public id of `secret`, and what stands under it. */
+  constructor(context: Context, secret?: string, stored?: { id: string; known: Known }) {
+    const known = stored?.known;
     this.context = context;
     this.#secret = secret;
+    this.#id = stored?.id;
     this.known = known;
     this.baseline = known?.content ?? { meta: {}, text: context.emptyText };
     this.maxAge = known?.content.meta.maxAge;

@@ -146,12 +146,11 @@ export class Visit implements SessionHost {
   }
 
   /**
-   * After the response ended or the client went away: saves late changes. Never rejects. `streamed`: the head left
-   * before the end, so that a change may have come without another access.
+   * After the response ended or the client went away: saves what changed since the commit, be it through a reference
+   * that the handler kept. Never rejects; `undefined`: nothing can have changed.
    */
-  finish(streamed: boolean): Promise<void> | undefined {
+  finish(): Promise<void> | undefined {
     this.#budget.release();
-    if (this.#isSettled && !streamed && !this.#isAccessed && !this.#operations.isPending) return undefined;
     // What changed while a save was under way is not in it.
     const last = this.#settling === undefined ? this.commit() : this.#settling.then(() => this.commit());
     return last?.catch((error: unknown) => noticeLate(this.#context, error));

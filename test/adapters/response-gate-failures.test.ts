@@ -181,7 +181,7 @@ describe("a save that fails", () => {
     client.abort();
     expect(await response).toBe("gone");
     expect(await seen.promise).toMatchObject({ message: "no store" });
-    await until(() => visit.finished.length === 1, "finish");
+    await until(() => visit.finished === 1, "finish");
   });
 });
 
@@ -231,7 +231,7 @@ describe("a stub of a web-socket server", () => {
     stub.writeHead();
     expect(calls).toEqual(["set set-cookie", "writeHead"]);
     expect(visit.gate.headersSent).toBe(true);
-    await until(() => visit.finished.length === 1, "finish");
+    await until(() => visit.finished === 1, "finish");
     expect(errors).toEqual([]);
   });
 });

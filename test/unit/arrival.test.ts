@@ -204,7 +204,7 @@ describe("skip", () => {
     expect(visit.skipped).toBe(true);
     expect(visit.session).toBeUndefined();
     expect(visit.commit()).toBeUndefined();
-    expect(visit.finish(true)).toBeUndefined();
+    expect(visit.finish()).toBeUndefined();
     expect(exchange.headers.size).toBe(0);
     expect(store.count()).toBe(0);
     await expect(sessionOf(exchange.raw)).rejects.toMatchObject({ code: "ERR_SESSION_NO_SESSION" });
@@ -300,7 +300,19 @@ describe("after the response left", () => {
     await client.leave(request);
     request.exchange.headersSent = true;
     request.session.late = 1;
-    await request.visit.finish(true);
+    await request.visit.finish();
+    await client.request((session) => expect(session.late).toBe(1));
+  });
+
+  it("a change through a reference that the handler kept is saved at the end of a plain answer too", async () => {
+    const { sessions } = setUp();
+    const client = new Client(sessions, (await signIn(sessions, { user: "alice" })).cookie);
+    const request = await client.arrive();
+    const kept = request.session;
+    await client.leave(request);
+    request.exchange.headersSent = true;
+    kept.late = 1;
+    await request.visit.finish();
     await client.request((session) => expect(session.late).toBe(1));
   });
 
@@ -314,7 +326,7 @@ describe("after the response left", () => {
       await request.visit.commit();
       request.exchange.headersSent = true;
       request.session.late = 1;
-      await request.visit.finish(true);
+      await request.visit.finish();
       expect(skipped).toEqual([{ id: request.session.id, reason: "headers-sent" }]);
       expect(String(warn.mock.calls[0]?.[0])).toContain("headers had left");
       expect(request.exchange.setCookies).toEqual([]);
@@ -332,14 +344,14 @@ describe("after the response left", () => {
       const request = await client.arrive();
       await client.leave(request);
       request.exchange.headersSent = true;
-      void request.visit.finish(true);
+      void request.visit.finish();
       for (const views of [1, 2, 3]) {
         request.session.views = views;
         expect(await request.session.save()).toBe("saved");
       }
       store.failing.add("write");
       request.session.views = 4;
-      await request.visit.finish(true);
+      await request.visit.finish();
       expect(String(warn.mock.calls[0]?.[0])).toContain("was not saved");
     } finally {
       warn.mockRestore();
@@ -352,7 +364,7 @@ describe("after the response left", () => {
     const request = await client.arrive();
     await client.leave(request);
     store.forget();
-    expect(request.visit.finish(false)).toBeUndefined();
+    expect(request.visit.finish()).toBeUndefined();
     expect(store.count()).toBe(0);
   });
 });

@@ -49,7 +49,7 @@ describe('commit: "background"', () => {
     const request = await client.arrive();
     request.session.views = 1;
     void request.visit.commit();
-    void request.visit.finish(true);
+    void request.visit.finish();
     await sessions.close();
     expect(store.count("write")).toBe(1);
   });
@@ -144,7 +144,7 @@ describe('commit: "background"', () => {
     await write.reached;
     request.exchange.headersSent = true;
     request.session.late = 1;
-    const finished = request.visit.finish(true);
+    const finished = request.visit.finish();
     write.release();
     await finished;
     await client.request((session) => expect(session.late).toBe(1));

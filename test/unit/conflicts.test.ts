@@ -152,7 +152,7 @@ describe("a save", () => {
     write.release();
     await committed;
     await updated;
-    await request.visit.finish(true);
+    await request.visit.finish();
     await client.request((session) => expect(session.views).toBe(6));
   });
 

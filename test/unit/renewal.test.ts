@@ -184,7 +184,7 @@ describe("timed rotation (OWASP: renewal timeout)", () => {
     const request = await client.arrive();
     clock.advance(hour);
     request.exchange.headersSent = true;
-    await request.visit.finish(true);
+    await request.visit.finish();
     expect(renewed).toEqual([]);
   });
 
