@@ -43,6 +43,8 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
     return;
   }
   state.setSecret(secret);
+  // This request came with the old id: it is not the one that confirms the new one.
+  state.isLedOn = true;
   state.known = { ...record, version: created, content };
   state.baseline = { ...state.baseline, meta: { ...state.baseline.meta, renewedAt: now, from: oldId } };
   state.isCookieDue = true;
