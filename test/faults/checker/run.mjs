@@ -1,0 +1,129 @@
+// @ts-check
+/**
+ * One run of the checker: starts the servers, lets clients and faults loose, keeps the history, reads everything back
+ * and has it judged. Called by the soak and by the tests.
+ */
+import { createWriteStream } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { Clients } from "./clients.mjs";
+import { injectFaults, seeded } from "./faults.mjs";
+import { startFleet } from "./fleet.mjs";
+import { Model } from "./model.mjs";
+
+/**
+ * @typedef {object} RunOptions
+ * @property {number} seconds
+ * @property {number} seed
+ * @property {string} [bug] one of `bugs.mjs`
+ * @property {readonly string[]} [frameworks] one app process each
+ * @property {number} [calmMs] between faults, on average; without it there are none
+ * @property {number} [browsers]
+ * @property {number} [requests] at a time, of one browser
+ * @property {number} [thinkMs] between two operations of one client, at most
+ * @property {string} [history] the file that keeps the operations, one JSON line each
+ *
+ * @typedef {object} Figures
+ * @property {number} seed
+ * @property {number} seconds of load
+ * @property {number} operations
+ * @property {Record<string, Record<string, number>>} byKind how many by kind and outcome
+ * @property {Record<string, number>} faults
+ * @property {number} longestWaitMs
+ * @property {number} keys live sessions in the store at the end
+ * @property {import("./model.mjs").Violation[]} violations
+ */
+
+/**
+ * @param {RunOptions} options
+ * @returns {Promise<Figures>}
+ */
+export async function check(options) {
+  const { seconds, seed, calmMs, browsers = 8, requests = 3, thinkMs = 10 } = options;
+  const fleet = await startFleet(options);
+  const file = options.history === undefined ? undefined : createWriteStream(options.history);
+  const write = (/** @type {object} */ line) => file?.write(`${JSON.stringify(line)}\n`);
+  write({ seed, seconds, bug: options.bug });
+  const model = new Model();
+  /** @type {Figures} */
+  const figures = { seed, seconds, operations: 0, byKind: {}, faults: {}, longestWaitMs: 0, keys: 0, violations: [] };
+  const clients = new Clients({
+    targets: fleet.apps,
+    seed,
+    record: (entry) => {
+      write(entry);
+      count(figures, entry);
+      model.add(entry);
+    },
+  });
+  try {
+    const signal = AbortSignal.timeout(seconds * 1000);
+    const report = (/** @type {string} */ fault, /** @type {number} */ ms) => {
+      write({ fault, at: clients.now() - ms, ms });
+      figures.faults[fault] = (figures.faults[fault] ?? 0) + 1;
+    };
+    const faulty = calmMs && injectFaults(fleet, { random: seeded(seed), calmMs, signal, report });
+    await Promise.all([clients.run({ browsers, requests, thinkMs, signal }), faulty]);
+    await healthy(fleet);
+    await clients.readAll();
+    const stored = await readStore(fleet.redis.direct);
+    write({ stored });
+    figures.keys = stored.length;
+    figures.violations = model.finish(stored);
+    for (const app of fleet.apps.filter((each) => each.hasDied())) {
+      figures.violations.push({ kind: "died", detail: `the ${app.framework} app ended` });
+    }
+  } finally {
+    clients.close();
+    await fleet.stop();
+    await new Promise((resolve) => (file === undefined ? resolve(undefined) : file.end(() => resolve(undefined))));
+  }
+  return figures;
+}
+
+/**
+ * @param {Figures} figures
+ * @param {import("./model.mjs").Entry} entry
+ */
+function count(figures, { kind, outcome, from, to }) {
+  figures.operations += 1;
+  figures.byKind[kind] ??= {};
+  const outcomes = figures.byKind[kind];
+  outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+  figures.longestWaitMs = Math.max(figures.longestWaitMs, Math.round(to - from));
+}
+
+/**
+ * Waits until every app reads from Redis again: a cookie that is well signed is all it takes to make it ask.
+ * @param {import("./fleet.mjs").Fleet} fleet
+ */
+async function healthy({ apps }) {
+  for (const { port, framework } of apps) {
+    const url = `http://127.0.0.1:${port}/?op=login&life=warm`;
+    const until = performance.now() + 10_000;
+    while ((await fetch(url).then(({ status }) => status)) !== 200) {
+      if (performance.now() > until) throw new Error(`the ${framework} app doesn't find its store again`);
+      await pause(50);
+    }
+  }
+}
+
+/**
+ * Every live record.
+ * @param {import("ioredis").Redis} redis
+ * @returns {Promise<import("./model.mjs").Stored[]>}
+ */
+async function readStore(redis) {
+  /** @type {import("./model.mjs").Stored[]} */
+  const stored = [];
+  for await (const keys of redis.scanStream({ count: 500 })) {
+    for (const key of new Set(/** @type {string[]} */ (keys))) {
+      const [text, ttlMs] = await Promise.all([redis.get(key), redis.pttl(key)]);
+      if (text === null) continue;
+      const isLive = text[2] === "L";
+      const data = isLive ? JSON.parse(text.slice(text.indexOf("\n") + 1)) : {};
+      const names = Object.keys(data).filter((name) => name.startsWith("k"));
+      stored.push({ key, ttlMs, life: data.life ?? null, keys: names });
+    }
+  }
+  return stored;
+}
