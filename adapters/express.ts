@@ -7,13 +7,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import {
   type SessionData,
-  SessionError,
   type SessionOptions,
   type Sessions,
   sessionsFrom,
   type UserSession,
   visitOf,
 } from "../src/index.ts";
+import { defineProperties, type Mounted } from "./express-properties.ts";
 import { NodeExchange } from "./node-exchange.ts";
 import { ResponseGate } from "./response-gate.ts";
 
@@ -58,8 +58,7 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Middlewar
     const visit = sessions.visit(exchange);
     if (visit.skipped) return next();
     exchange.response = new ResponseGate(response, visit, next);
-    Object.defineProperty(request, "session", sessionProperty);
-    Object.defineProperty(request, "sessionID", sessionIdProperty);
+    defineProperties(request);
     const loading = visit.begin();
     if (loading === undefined) return next();
     loading.then(() => {
@@ -69,32 +68,6 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Middlewar
   };
 }
 
-interface Mounted {
-  /** Express's application; only version 4 has `lazyrouter`. */
-  app?: { lazyrouter?: unknown };
-}
-
 function throwsAtAccess({ app }: Mounted): boolean {
   return app !== undefined && typeof app.lazyrouter !== "function";
 }
-
-const sessionProperty: PropertyDescriptor & ThisType<IncomingMessage> = {
-  configurable: true,
-  enumerable: true,
-  get() {
-    return visitOf(this)?.session;
-  },
-  set(value: unknown) {
-    const visit = visitOf(this);
-    if (visit === undefined) throw new SessionError("ERR_SESSION_NO_SESSION", "this request has no session to set");
-    visit.session = value;
-  },
-};
-
-const sessionIdProperty: PropertyDescriptor & ThisType<IncomingMessage> = {
-  configurable: true,
-  enumerable: true,
-  get() {
-    return visitOf(this)?.peek()?.id;
-  },
-};

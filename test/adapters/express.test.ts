@@ -1,6 +1,7 @@
 /** Express 4 and 5 keep the adapter contract; and what is Express's own: trust proxy, routers, several mounts. */
 import { createServer } from "node:http";
-import express, { type Express } from "express";
+import express, { type Express, type NextFunction, type Request, type Response } from "express";
+import otherSessions from "express-session";
 import express4 from "express4";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { session } from "../../adapters/express.ts";
@@ -35,6 +36,43 @@ for (const [name, App] of [
   ["Express 4", express4],
 ] as const) {
   describe(name, () => {
+    it("leaves other routes of the same app to another session library", async () => {
+      const app = App() as Express;
+      app.use("/new", session(optionsWith()), (req, res) => {
+        Object.assign(req.session, { user: "ada" });
+        res.json({ ...req.session });
+      });
+      const old = otherSessions({ secret, resave: false, saveUninitialized: false });
+      app.use("/old", old, (req, res) => {
+        Object.assign(req.session, { user: "bob" });
+        res.json({ user: Reflect.get(req.session, "user") });
+      });
+      const browser = await start(app);
+      for (const [path, user] of [
+        ["/new", "ada"],
+        ["/old", "bob"],
+        ["/new", "ada"],
+      ] as const) {
+        expect((await browser.get(path)).json()).toMatchObject({ user });
+      }
+      expect([...browser.cookies.keys()].sort()).toEqual(["connect.sid", "sid"]);
+    });
+
+    it("mounted in a sub-app is there for the parent's error handler too", async () => {
+      const [app, inner] = [App() as Express, App() as Express];
+      inner.use(session(optionsWith()));
+      inner.use((req) => {
+        Object.assign(req.session, { user: "ada" });
+        throw new Error("inner");
+      });
+      app.use("/inner", inner);
+      app.use((_error: unknown, req: Request, res: Response, _next: NextFunction) => {
+        res.status(500).json({ ...req.session });
+      });
+      const browser = await start(app);
+      expect((await browser.get("/inner/x")).json()).toEqual({ user: "ada" });
+    });
+
     it('secure "auto" follows trust proxy: Secure behind a proxy that is trusted, not behind one that is not', async () => {
       for (const trust of [true, false]) {
         const app = App();

@@ -5,3 +5,8 @@ declare module "koa2" {
 declare module "express4" {
   export { default } from "express";
 }
+/** A peer, mounted beside ours; its own types would declare `req.session` a second time. */
+declare module "express-session" {
+  const otherSessions: (options: object) => import("express").RequestHandler;
+  export { otherSessions as default };
+}
