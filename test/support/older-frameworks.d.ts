@@ -8,5 +8,5 @@ declare module "express4" {
 /** A peer, mounted beside ours; its own types would declare `req.session` a second time. */
 declare module "express-session" {
   const otherSessions: (options: object) => import("express").RequestHandler;
-  export { otherSessions as default };
+  export = otherSessions;
 }
