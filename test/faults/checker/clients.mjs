@@ -74,9 +74,10 @@ export class Clients {
   /** @type {Browser[]} */
   browsers = [];
 
-  /** @param {{ targets: Target[], record: (entry: Entry) => void, seed: number }} options */
-  constructor({ targets, record, seed }) {
+  /** @param {{ targets: Target[], record: (entry: Entry) => void, seed: number, rotates?: boolean }} options */
+  constructor({ targets, record, seed, rotates = true }) {
     this.targets = targets;
+    this.rotates = rotates;
     this.record = record;
     this.seed = seed;
   }
@@ -135,7 +136,7 @@ export class Clients {
     if (roll < 0.82) return this.#do(browser, "update", target, { wait });
     if (roll < 0.9 && old !== undefined) return this.#probe(old, target);
     if (browser.isMoving) return this.#do(browser, "read", target);
-    if (roll < 0.96 && browser.sets < 40) return this.#move(browser, "rotate", target);
+    if (this.rotates && roll < 0.96 && browser.sets < 40) return this.#move(browser, "rotate", target);
     if (roll > 0.98 || browser.sets >= 40) return this.#move(browser, "logout", target);
   }
 

@@ -20,6 +20,7 @@ import { Model } from "./model.mjs";
  * @property {number} [browsers]
  * @property {number} [requests] at a time, of one browser
  * @property {number} [thinkMs] between two operations of one client, at most
+ * @property {boolean} [rotates] whether browsers renew their sessions; default true
  * @property {string} [history] the file that keeps the operations, one JSON line each
  *
  * @typedef {object} Figures
@@ -38,7 +39,7 @@ import { Model } from "./model.mjs";
  * @returns {Promise<Figures>}
  */
 export async function check(options) {
-  const { seconds, seed, calmMs, browsers = 8, requests = 3, thinkMs = 10 } = options;
+  const { seconds, seed, calmMs, browsers = 8, requests = 3, thinkMs = 10, rotates = true } = options;
   const fleet = await startFleet(options);
   const file = options.history === undefined ? undefined : createWriteStream(options.history);
   const write = (/** @type {object} */ line) => file?.write(`${JSON.stringify(line)}\n`);
@@ -49,6 +50,7 @@ export async function check(options) {
   const clients = new Clients({
     targets: fleet.apps,
     seed,
+    rotates,
     record: (entry) => {
       write(entry);
       count(figures, entry);
