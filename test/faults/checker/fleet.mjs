@@ -116,7 +116,11 @@ async function startProxy(target) {
   });
   /** Cuts every connection. */
   function reset() {
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const socket of sockets) {
+      socket.resetAndDestroy();
+      // The line above alone waits for what is still to be written, for ever where the other end is gone.
+      socket.destroy();
+    }
   }
   async function stop() {
     server.close();
