@@ -7,7 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Context, callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
-import { follow } from "./following.ts";
+import { follow, read } from "./following.ts";
+import { asEnded } from "./moved.ts";
 import { type Content, type Known, pack } from "./record.ts";
 import { dataOf, knownFrom, type SessionState } from "./session-state.ts";
 import type { EndReason, LiveRecord, MovedRecord, NewRecord, StoreRecord } from "./store.ts";
@@ -111,7 +112,9 @@ async function write(
   if (result.ok) return { known: { ...record, version: result.version, content } };
   if (result.isUncertain && isOnce) throw unknownOutcome();
   // Refused by this session's own creation, whose answer was lost; any other record would be another user's.
-  if (known !== undefined || state.isCreationUnsure) return { record: result.current };
+  if (known !== undefined || state.isCreationUnsure) {
+    return { record: asEnded(result.current, state.context.store.now()) };
+  }
   throw idInUse();
 }
 
@@ -163,13 +166,11 @@ async function newer(state: SessionState, budget: Budget, known: Known | undefin
 
 /** Reads the record of a session. */
 export function readRecord(state: SessionState, budget: Budget): Promise<StoreRecord | undefined> {
-  return callStore(state.context, budget, { operation: "read", id: state.id }, (store, call) =>
-    store.read(state.id, call),
-  );
+  return read(state.context, budget, state.id);
 }
 
 /** The first two retries at once, then with growing jitter: whoever lost must not lose to the same again. */
-async function pause(attempt: number): Promise<void> {
+export async function pause(attempt: number): Promise<void> {
   if (attempt >= 2) await delay(randomInt(1, Math.min(2 ** attempt, 32)));
 }
 

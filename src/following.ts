@@ -5,7 +5,7 @@
 import { type Context, callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { publicIdOf } from "./id.ts";
-import { pointerOf, secretBehind } from "./moved.ts";
+import { asEnded, pointerOf, secretBehind } from "./moved.ts";
 import type { MovedRecord, StoreRecord } from "./store.ts";
 
 /** What stands where a secret leads. */
@@ -62,6 +62,8 @@ export async function readById(
   return { id: at, record };
 }
 
-function read(context: Context, budget: Budget, id: string): Promise<StoreRecord | undefined> {
-  return callStore(context, budget, { operation: "read", id }, (store, call) => store.read(id, call));
+/** What stands under a public id. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function read(context: Context, budget: Budget, id: string): Promise<StoreRecord | undefined> {
+  const record = await callStore(context, budget, { operation: "read", id }, (store, call) => store.read(id, call));
+  return asEnded(record, context.store.now());
 }

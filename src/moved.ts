@@ -5,13 +5,18 @@
  */
 import { createHmac } from "node:crypto";
 import { publicIdOf, randomSecret } from "./id.ts";
-import type { MovedRecord } from "./store.ts";
+import type { MovedRecord, NewRecord, StoreRecord } from "./store.ts";
 
 /** Where a session went. */
 export interface Pointer {
   nonce: string;
   /** The public id that it has now. */
   id: string;
+  /**
+   * Until when it leads requests on, epoch ms; `undefined`: as long as it stands. Afterwards the old id is dead, and a
+   * logout that began under it still finds the session.
+   */
+  graceEnds?: number;
 }
 
 /** 192 bits, as of any other secret. */
@@ -20,20 +25,41 @@ const derivedLength = 32;
 /** A new secret for a rotation, and the pointer to it. */
 export function movedTo(oldSecret: string, secrets: readonly string[]): { secret: string; pointer: Pointer } {
   const nonce = randomSecret();
-  const secret = derive(oldSecret, nonce, secrets[0] ?? "");
+  const [key] = secrets;
+  if (key === undefined) throw new RangeError("no signing key");
+  const secret = derive(oldSecret, nonce, key);
   return { secret, pointer: { nonce, id: publicIdOf(secret) } };
 }
 
 /** The pointer as a payload. */
-export function packPointer({ nonce, id }: Pointer): Uint8Array {
-  return Buffer.from(`${nonce} ${id}`);
+export function packPointer({ nonce, id, graceEnds }: Pointer): Uint8Array {
+  return Buffer.from(graceEnds === undefined ? `${nonce} ${id}` : `${nonce} ${id} ${graceEnds}`);
 }
 
 /** The pointer of a moved record; `undefined`: garbage. */
 export function pointerOf(record: MovedRecord): Pointer | undefined {
   const { buffer, byteOffset, byteLength } = record.payload;
-  const match = /^([\w-]{32}) ([\w-]{43})$/.exec(Buffer.from(buffer, byteOffset, byteLength).toString("latin1"));
-  return match?.[1] === undefined || match[2] === undefined ? undefined : { nonce: match[1], id: match[2] };
+  const text = Buffer.from(buffer, byteOffset, byteLength).toString("latin1");
+  const [, nonce, id, graceEnds] = /^([\w-]{32}) ([\w-]{43})(?: (\d{1,15}))?$/.exec(text) ?? [];
+  if (nonce === undefined || id === undefined) return undefined;
+  return graceEnds === undefined ? { nonce, id } : { nonce, id, graceEnds: Number(graceEnds) };
+}
+
+/**
+ * What `renew()` leaves under the old id: a moved record without a pointer, which leads nobody on. Unlike a tombstone
+ * it is written by compare-and-set, so that the end of the old id and what was saved there last are one step.
+ */
+export function retiredRecord(now: number, until: number): NewRecord {
+  const payload = new Uint8Array();
+  return { kind: "moved", createdAt: now, touchedAt: now, expiresAt: until, absoluteExpiresAt: null, payload };
+}
+
+/** What stands under an id at `now`; a moved record that leads nobody on, or no longer does, read as the end it is. */
+export function asEnded(record: StoreRecord | undefined, now: number): StoreRecord | undefined {
+  if (record?.kind !== "moved") return record;
+  const isRetired =
+    record.payload.byteLength === 0 || now >= (pointerOf(record)?.graceEnds ?? Number.POSITIVE_INFINITY);
+  return isRetired ? { kind: "ended", reason: "renewed", expiresAt: record.expiresAt } : record;
 }
 
 /** The secret that a pointer leads to, whichever of the keys it was derived with; `undefined`: with none of them. */

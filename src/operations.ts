@@ -14,7 +14,7 @@ export class Operations {
   #tail: Promise<unknown> | undefined;
   #running = 0;
 
-  /** `onDone` is called after each operation that succeeded, before its caller hears of it. */
+  /** `onDone` is called after each operation, before its caller hears of it. */
   constructor(budget: Budget, onDone: () => void) {
     this.#budget = budget;
     this.#onDone = onDone;
@@ -37,6 +37,7 @@ export class Operations {
       },
       (error: unknown) => {
         this.#running--;
+        this.#onDone();
         if (!(error instanceof SessionError) || error.status !== 503) return;
         this.#unfinished ??= new Map();
         this.#unfinished.set(name, error);

@@ -6,7 +6,7 @@
 import { recordFor } from "./compare-and-set.ts";
 import { type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
-import { movedTo, packPointer } from "./moved.ts";
+import { movedTo, packPointer, pointerOf } from "./moved.ts";
 import type { SessionState } from "./session-state.ts";
 import type { NewRecord } from "./store.ts";
 
@@ -65,11 +65,15 @@ export async function confirmRenewal(state: SessionState, budget: Budget): Promi
   const old = await callStore(context, budget, { operation: "read", id: oldId }, (store, call) =>
     store.read(oldId, call),
   );
-  const graceEnds = context.store.now() + context.options.renewalGraceMs;
-  if (old?.kind === "moved" && old.expiresAt > graceEnds) {
+  const pointer = old?.kind === "moved" ? pointerOf(old) : undefined;
+  if (old?.kind === "moved" && pointer !== undefined && pointer.graceEnds === undefined) {
+    const graceEnds = context.store.now() + context.options.renewalGraceMs;
     const { version, ...rest } = old;
-    // Refused: another request has shortened it.
-    await write(context, budget, oldId, { ...rest, expiresAt: graceEnds }, version);
+    const payload = packPointer({ ...pointer, graceEnds });
+    // Longer than the grace: a logout that began under the old id finds the session by it. Refused: another request
+    // has shortened it.
+    const expiresAt = Math.min(old.expiresAt, graceEnds + tombstoneMs);
+    await write(context, budget, oldId, { ...rest, payload, expiresAt }, version);
   }
   const { from: _from, ...meta } = known.content.meta;
   const content = { ...known.content, meta };

@@ -2,13 +2,14 @@
  * The end of a session, and its new beginnings: `destroy`, `regenerate` (empty, new id) and `renew` (same data, new id).
  * An end is final: what is stored under the old id afterwards is a tombstone. Works on a SessionState within a Budget.
  */
-import { idInUse, readable, recordFor } from "./compare-and-set.ts";
+import { idInUse, pause, readable, recordFor } from "./compare-and-set.ts";
 import { mergeContents } from "./content-merge.ts";
 import { type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
+import { read } from "./following.ts";
 import { newSecret, publicIdOf } from "./id.ts";
 import { rebase, setKey } from "./merge.ts";
-import { pointerOf } from "./moved.ts";
+import { asEnded, pointerOf, retiredRecord } from "./moved.ts";
 import type { Content, Known } from "./record.ts";
 import { dataOf, SessionState } from "./session-state.ts";
 import type { EndReason, StoreRecord } from "./store.ts";
@@ -55,18 +56,50 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
   const id = publicIdOf(secret);
   // The new record first: a crash in between leaves the old session alive, not the user without one.
   let known = await create(state, budget, id, mine, "absent");
-  const previous = await end(context, budget, oldId, "renewed");
-  const theirs = lateChanges(context, base, previous);
-  if (theirs !== undefined) {
-    const merged = forLogin(mergeContents(context, state.baseline, mine, theirs).content);
-    known = await create(state, budget, id, merged, known.version);
-    rebase(state.data, dataOf(context, mine.text), dataOf(context, merged.text), context.codec);
+  try {
+    const theirs = await retire(context, budget, oldId, base);
+    if (theirs !== undefined) {
+      const merged = forLogin(mergeContents(context, state.baseline, mine, theirs).content);
+      known = await create(state, budget, id, merged, known.version);
+      rebase(state.data, dataOf(context, mine.text), dataOf(context, merged.text), context.codec);
+    }
+  } finally {
+    // Where the store failed meanwhile, nobody can tell whether the old id is dead: the browser must have the new one.
+    state.setSecret(secret);
+    state.known = known;
+    state.baseline = known.content;
+    state.isCookieDue = true;
   }
-  state.setSecret(secret);
-  state.known = known;
-  state.baseline = known.content;
-  state.isCookieDue = true;
   context.events.emit("renewed", { id, previousId: oldId });
+}
+
+/**
+ * Puts an end to the old id of a renewed session, by compare-and-set: what another request saved there until then is
+ * seen, also where an answer is lost on the way. Resolves to that, or to no data at all where the session had ended;
+ * `undefined`: nothing came in between.
+ */
+async function retire(context: Context, budget: Budget, oldId: string, base: Known): Promise<Content | undefined> {
+  let [id, version] = [oldId, base.version];
+  let theirs: Content | undefined;
+  for (let attempt = 0; ; attempt++) {
+    const now = context.store.now();
+    const result = await callStore(context, budget, { operation: "write", id, durable: true }, (store, call) =>
+      store.write(id, retiredRecord(now, now + tombstoneMs), version, call),
+    );
+    context.endedIds.set(id, true);
+    if (result.ok) return theirs;
+    const pointer = result.current?.kind === "moved" ? pointerOf(result.current) : undefined;
+    // A timed rotation came in between: what goes on under its new id is what must end.
+    if (pointer !== undefined) id = pointer.id;
+    const current =
+      pointer === undefined ? asEnded(result.current, context.store.now()) : await read(context, budget, id);
+    // A parallel login renewed it: that session lives on, and so may this copy.
+    if (current?.kind === "ended" && current.reason === "renewed") return theirs;
+    if (current?.kind !== "live") return { meta: {}, text: context.emptyText };
+    version = current.version;
+    if (version !== base.version) theirs = readable(context, id, current)?.content ?? theirs;
+    await budget.spend(() => pause(attempt));
+  }
 }
 
 /** What stood where a session ended, and under which id: a timed rotation may have moved it. */
@@ -85,8 +118,9 @@ export async function end(context: Context, budget: Budget, id: string, reason: 
   // A timed rotation moved it: what goes on under the new id ends as well.
   const pointer = previous?.kind === "moved" ? pointerOf(previous) : undefined;
   if (pointer !== undefined) return end(context, budget, pointer.id, reason);
-  if (previous?.kind === "live" && reason !== "renewed") context.events.emit("destroyed", { id, reason });
-  return { id, record: previous };
+  const record = asEnded(previous, context.store.now());
+  if (record?.kind === "live") context.events.emit("destroyed", { id, reason });
+  return { id, record };
 }
 
 /**
@@ -118,17 +152,4 @@ async function create(
   );
   if (!result.ok) throw idInUse();
   return { ...record, version: result.version, content };
-}
-
-/**
- * What stood under the old id when it ended, where that is not what this request knew: somebody else's late save, or
- * nothing at all after a logout. `undefined`: nothing came in between.
- */
-function lateChanges(context: Context, base: Known, { id, record }: Ended): Content | undefined {
-  if (record?.kind === "live") {
-    return record.version === base.version ? undefined : readable(context, id, record)?.content;
-  }
-  // A parallel login renewed it: that session lives on, and so may this copy.
-  if (record?.kind === "ended" && record.reason === "renewed") return undefined;
-  return { meta: {}, text: context.emptyText };
 }

@@ -134,7 +134,8 @@ export interface Store {
 
   /**
    * Ends what stands under `key`, whatever its version, and leaves a tombstone until `until`, also where nothing
-   * stood. An earlier tombstone that is still there keeps its reason. Resolves to what stood there before.
+   * stood. An earlier tombstone that is still there keeps its reason. Resolves to what stood there before, of a live
+   * record perhaps without its payload. Repeated by the store itself after a lost answer, it should resolve to that too.
    */
   remove(key: string, end: { reason: EndReason; until: number }, call: StoreCall): Promise<StoreRecord | undefined>;
 

@@ -12,7 +12,8 @@
  *       51  9  expires  expiresAt           | its `absolute` is zeros, as where there is no absolute deadline
  *       60  9  absolute absoluteExpiresAt  /
  *       69  1  "|"
- *       70  …  payload  the bytes of a live or moved record; the reason of a tombstone, in letters
+ *       70  …  payload  the bytes of a live or moved record; of a tombstone its reason, in letters, and after a space
+ *                       the header of the live record that it replaced, or the whole moved one
  * ```
  *
  * Bytes 0 to 8 mean the same in every revision to come: a node that meets a newer one must leave it alone, and can
@@ -75,10 +76,15 @@ export function kindLetter(record: NewRecord): "L" | "M" {
   return record.kind === "live" ? "L" : "M";
 }
 
-/** A whole tombstone. */
-export function encodeTombstone(key: string, end: { reason: EndReason; until: number }, now: number): string {
+/** A whole tombstone; `token` tells its own repeat, after a lost answer, from another's. */
+export function encodeTombstone(
+  key: string,
+  end: { reason: EndReason; until: number },
+  now: number,
+  token: string,
+): string {
   const at = encodeTime(now);
-  return `H1E${keyMark(key)}${noToken.repeat(3)}${at}${at}${encodeTime(end.until)}${noTime}|${end.reason}`;
+  return `H1E${keyMark(key)}${token}${noToken.repeat(2)}${at}${at}${encodeTime(end.until)}${noTime}|${end.reason}`;
 }
 
 /**
@@ -120,7 +126,7 @@ function timeAt(header: string, offset: number): number {
 
 /** A reason that this version does not know still ends the session, as the strictest does. */
 function reasonOf(raw: Buffer): EndReason {
-  const text = raw.toString("latin1", headerLength);
+  const [text = ""] = raw.toString("latin1", headerLength).split(" ", 1);
   // The set holds every EndReason and nothing else.
   return endReasons.has(text) ? (text as EndReason) : "revoked";
 }

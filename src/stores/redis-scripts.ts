@@ -122,6 +122,11 @@ local until_at = time_in(ARGV[3], 52)
 local before = false
 if state ~= 'type' then before = redis.call('GET', KEYS[1]) end
 if state == 'E' then
+  local own, reason_ends = string.sub(ARGV[3], 10, 17), string.find(before, ' ', 71, true)
+  -- This very removal got here before, and its answer was lost.
+  if string.sub(head, 10, 17) == own and reason_ends then
+    return { ${outcome.done}, now, string.sub(before, reason_ends + 1) }
+  end
   if until_at > time_in(head, 52) then
     redis.call('PEXPIREAT', KEYS[1], at(until_at))
     redis.call('SETRANGE', KEYS[1], 51, string.sub(ARGV[3], 52, 60))
@@ -130,7 +135,10 @@ if state == 'E' then
 end
 -- UNLINK first: a logout must work when memory is full, and after one write SET may.
 redis.call('UNLINK', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[3], 'PXAT', at(until_at))
+local replaced = ''
+if state == 'L' then replaced = ' ' .. head end
+if state == 'M' then replaced = ' ' .. before end
+redis.call('SET', KEYS[1], ARGV[3] .. replaced, 'PXAT', at(until_at))
 if state == 'type' then return { ${outcome.otherType}, now } end
 return { ${outcome.done}, now, before }
 `);

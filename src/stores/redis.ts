@@ -137,7 +137,9 @@ class RedisStore implements Store {
     end: { reason: EndReason; until: number },
     call: StoreCall,
   ): Promise<StoreRecord | undefined> {
-    const answer = await this.#run("remove", key, call, removeScript, [encodeTombstone(key, end, this.now())]);
+    // The token is made once a call: a repeat after a lost answer is recognised by it, and told what stood there.
+    const tombstone = encodeTombstone(key, end, this.now(), newToken());
+    const answer = await this.#run("remove", key, call, removeScript, [tombstone]);
     return standing(key, answer);
   }
 

@@ -8,7 +8,9 @@ import { createSessions, type SessionEvents } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { Browser } from "../support/browser.ts";
 import { until } from "../support/deferred.ts";
+import { Client } from "../support/exchange.ts";
 import { type Framework, frameworks, type Routes } from "../support/frameworks.ts";
+import { probeStore } from "../support/probe-store.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { startProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
@@ -73,11 +75,13 @@ interface Bench {
   /** A node with a sound connection. */
   sound: string;
   merges: (SessionEvents["merged"] | SessionEvents["conflict"])[];
+  ends: SessionEvents["destroyed"][];
 }
 
 async function bench(framework: Framework): Promise<Bench> {
   const proxy = await startProxy(redis.port);
   const merges: Bench["merges"] = [];
+  const ends: Bench["ends"] = [];
   const urls: string[] = [];
   const client = new Redis(proxy.port, impatient);
   client.on("error", () => {});
@@ -86,6 +90,7 @@ async function bench(framework: Framework): Promise<Bench> {
     const sessions = createSessions({ secret, store, storeTimeout: "5s" });
     sessions.on("merged", (event) => void merges.push(event));
     sessions.on("conflict", (event) => void merges.push(event));
+    sessions.on("destroyed", (event) => void ends.push(event));
     const app = await framework.start(sessions, routes);
     onTestFinished(async () => {
       await app.close();
@@ -95,7 +100,7 @@ async function bench(framework: Framework): Promise<Bench> {
   }
   onTestFinished(() => proxy.stop());
   const browser = new Browser(urls[0] ?? "");
-  return { proxy, browser, sound: urls[1] ?? "", merges };
+  return { proxy, browser, sound: urls[1] ?? "", merges, ends };
 }
 
 describe.each(frameworks.map((framework) => [framework.name, framework] as const))("with %s", (_, framework) => {
@@ -148,13 +153,14 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
     expect((await old.get("/data")).json()).toEqual({});
   });
 
-  it("a logout whose answer was lost is a logout", async () => {
-    const { proxy, browser, sound } = await bench(framework);
-    await browser.get("/begin?user=alice");
+  it("a logout whose answer was lost is a logout: the cookie is cleared, and `destroyed` is told once", async () => {
+    const { proxy, browser, sound, ends } = await bench(framework);
+    const { id } = (await browser.get("/begin?user=alice")).json<{ id: string }>();
     const old = browser.at(sound);
     proxy.loseAnswerTo("evalsha");
-    expect((await browser.get("/logout")).text).toBe("bye");
-    expect(proxy.lost).toBe(1);
+    const answer = await browser.get("/logout");
+    expect([answer.text, answer.setCookies]).toEqual(["bye", [expect.stringContaining("Max-Age=0")]]);
+    expect([proxy.lost, ends]).toEqual([1, [{ id, reason: "logout" }]]);
     expect((await old.get("/data")).json()).toEqual({});
   });
 
@@ -187,6 +193,43 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
     expect((await writing).text).toBe("set");
     expect((await other.get("/data")).json()).toEqual({ user: "alice", list: [], name: "ada", count: 3 });
     expect(merges.filter((event) => "key" in event)).toEqual([]);
+  });
+});
+
+describe("a login beside another request's save", () => {
+  it.each([1, 2])("takes that along where the answer to its attempt %i to end the old id is lost", async (attempt) => {
+    const proxy = await startProxy(redis.port);
+    const client = new Redis(proxy.port, impatient);
+    client.on("error", () => {});
+    const store = probeStore(redisStore(client));
+    const sessions = createSessions({ secret, store, storeTimeout: "5s" });
+    const others = createSessions({ secret, store: redisStore(redis.url) });
+    onTestFinished(async () => {
+      client.disconnect();
+      await Promise.all([sessions.close(), others.close(), proxy.stop()]);
+    });
+    const browser = new Client(sessions);
+    await browser.request((session) => Object.assign(session, { user: "alice" }));
+    const login = await browser.arrive();
+    // The first write is the new record; the ones behind it end the old id. The first of these is refused.
+    store.passing.write = 1;
+    const first = store.hold("write");
+    const renewing = login.session.renew();
+    await first.reached;
+    await new Client(others, browser.cookie).request((session) => Object.assign(session, { late: 1 }));
+    if (attempt === 2) {
+      const second = store.hold("write", first);
+      await second.reached;
+      proxy.loseAnswerTo("evalsha");
+      second.release();
+    } else {
+      proxy.loseAnswerTo("evalsha");
+      first.release();
+    }
+    await renewing;
+    expect(proxy.lost).toBe(1);
+    await browser.leave(login);
+    await browser.request((session) => expect({ ...session }).toEqual({ user: "alice", late: 1 }));
   });
 });
 

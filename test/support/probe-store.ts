@@ -32,11 +32,15 @@ export interface ProbeStore extends Store {
   readonly delayMs: Partial<Record<Verb, number>>;
   /** Verbs that reject with a connection error. */
   readonly failing: Set<Verb>;
+  /** Verbs that do their work and then reject with a connection error: the answer was lost. */
+  readonly losing: Set<Verb>;
+  /** How many calls of a verb go through before `failing`, `losing` and `hold` count for it. */
+  readonly passing: Partial<Record<Verb, number>>;
   /** How many calls of `verb` (default: of all verbs) were made. */
   count(verb?: Verb): number;
   forget(): void;
-  /** Holds every call of `verb` from now on. */
-  hold(verb: Verb): Hold;
+  /** Holds every call of `verb` from now on; what an `earlier` hold of it keeps goes through now. */
+  hold(verb: Verb, earlier?: Hold): Hold;
 }
 
 interface Door {
@@ -49,11 +53,20 @@ export function probeStore(inner: Store): ProbeStore {
   const calls: ProbeCall[] = [];
   const delayMs: Partial<Record<Verb, number>> = {};
   const failing = new Set<Verb>();
+  const losing = new Set<Verb>();
+  const passing: Partial<Record<Verb, number>> = {};
   const doors = new Map<Verb, Door>();
 
   async function pass<T>(verb: Verb, key: string, call: () => Promise<T>): Promise<T> {
     const entry: ProbeCall = { verb, key, settled: false };
     calls.push(entry);
+    const left = passing[verb] ?? 0;
+    if (left > 0) {
+      passing[verb] = left - 1;
+      return call().finally(() => {
+        entry.settled = true;
+      });
+    }
     try {
       const door = doors.get(verb);
       door?.arrived();
@@ -61,7 +74,9 @@ export function probeStore(inner: Store): ProbeStore {
       const delay = delayMs[verb];
       if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
       if (failing.has(verb)) throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
-      return await call();
+      const answer = await call();
+      if (losing.has(verb)) throw Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+      return answer;
     } finally {
       entry.settled = true;
     }
@@ -71,11 +86,14 @@ export function probeStore(inner: Store): ProbeStore {
     calls,
     delayMs,
     failing,
+    losing,
+    passing,
     count: (verb) => calls.filter((call) => verb === undefined || call.verb === verb).length,
     forget: () => {
       calls.length = 0;
     },
-    hold: (verb) => {
+    hold: (verb, earlier) => {
+      earlier?.release();
       const arrived = deferred();
       const open = deferred();
       doors.set(verb, { open: open.promise, arrived: arrived.resolve });

@@ -169,7 +169,7 @@ describe("renew()", () => {
       expect(renewed).toEqual([{ id: session.id, previousId: id }]);
       expect(session.id).not.toBe(id);
     });
-    expect(store.calls.map(({ verb }) => verb)).toEqual(["read", "write", "remove"]);
+    expect(store.calls.map(({ verb }) => verb)).toEqual(["read", "write", "write"]);
     await client.request((session) => expect({ ...session }).toEqual({ user: "bob", cart: ["pen"] }));
     await new Client(sessions, old).request((session) => expect({ ...session }).toEqual({}));
   });
@@ -179,9 +179,10 @@ describe("renew()", () => {
     const client = await signedIn(sessions);
     const login = await client.arrive();
     const other = await client.arrive();
-    const hold = store.hold("remove");
+    const hold = store.hold("write");
     const renewing = login.session.renew();
     await hold.reached;
+    store.passing.write = 1;
     other.session.late = 1;
     expect(await other.session.save()).toBe("saved");
     hold.release();
@@ -219,22 +220,41 @@ describe("renew()", () => {
     const { sessions, store } = setUp();
     const client = await signedIn(sessions);
     const request = await client.arrive();
-    store.failing.add("remove");
+    store.failing.add("write");
     void request.session.renew();
     await expect(request.visit.commit()).rejects.toMatchObject({ code: "ERR_SESSION_STORE" });
     expect(request.exchange.setCookies).toEqual([]);
   });
 
-  it("that failed keeps what the login wrote away from the old id: whoever planted that cookie is not logged in", async () => {
+  it.each([0, 1])(
+    "that failed at write %i keeps what the login wrote away from the old id: whoever planted that cookie is not logged in",
+    async (passing) => {
+      const { sessions, store } = setUp();
+      const client = await signedIn(sessions);
+      const request = await client.arrive();
+      request.session.user = "victim";
+      store.passing.write = passing;
+      store.failing.add("write");
+      await request.session.renew().catch(() => {});
+      store.failing.delete("write");
+      await expect(request.visit.commit()).rejects.toMatchObject({ status: 503 });
+      await client.request((session) => expect(session.user).toBe("alice"));
+    },
+  );
+
+  it("whose last answer never came gives the browser the new id with the 503: the old one may be dead", async () => {
     const { sessions, store } = setUp();
     const client = await signedIn(sessions);
     const request = await client.arrive();
-    request.session.user = "victim";
-    store.failing.add("remove");
-    await request.session.renew().catch(() => {});
-    store.failing.delete("remove");
+    store.losing.add("write");
+    store.passing.write = 1;
+    await expect(request.session.renew()).rejects.toMatchObject({ status: 503 });
+    store.losing.delete("write");
     await expect(request.visit.commit()).rejects.toMatchObject({ status: 503 });
-    await client.request((session) => expect(session.user).toBe("alice"));
+    await client.request((session) => expect({ ...session }).toEqual({}));
+    expect(request.exchange.setCookies).toHaveLength(1);
+    client.keep(request.exchange);
+    await client.request((session) => expect({ ...session }).toEqual({ user: "alice", cart: ["pen"] }));
   });
 
   it("before anything is stored just changes the id", async () => {

@@ -64,11 +64,13 @@ function headers(users: readonly User[], characters: fc.Arbitrary<string>): fc.A
 
 /** Whoever the header names, by the plainest of readings: the first of four `sid` values that is whole. */
 function expectedUser(header: string, users: readonly User[]): string | undefined {
+  // RFC 6265 knows spaces and tabs around names and values, no other white space.
+  const trim = (text = ""): string => text.replace(/^[ \t]+|[ \t]+$/g, "");
   const values = header
     .split(";")
     .map((part) => part.split("="))
-    .filter(([name]) => name?.trim() === "sid")
-    .map(([, ...rest]) => rest.join("=").trim())
+    .filter(([name]) => trim(name) === "sid")
+    .map(([, ...rest]) => trim(rest.join("=")))
     .slice(0, 4);
   return users.find(({ value }) => value === values.find((one) => users.some((user) => user.value === one)))?.name;
 }

@@ -144,6 +144,23 @@ describe("timed rotation (OWASP: renewal timeout)", () => {
     },
   );
 
+  it.each(["destroy", "regenerate", "renew"] as const)(
+    "is followed by a %s() that began under the old id and is slower than the grace",
+    async (member) => {
+      const { clock, client } = await setUp({ renewalGrace: "30s" });
+      const slow = await client.arrive();
+      clock.advance(hour);
+      const next = client.twin();
+      await next.request(() => {});
+      await next.request(() => {});
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(45_000);
+      await client.twin().request((session) => expect(session.user).toBeUndefined());
+      await slow.session[member]();
+      await next.request((session) => expect(session.user).toBeUndefined());
+    },
+  );
+
   it("is followed by a revocation under the old id", async () => {
     const { clock, client, sessions, oldId } = await setUp();
     clock.advance(hour);
