@@ -8,6 +8,7 @@ import { visitOf } from "../src/index.ts";
 /** What of Express is looked at: `request` is what an app's requests inherit from, and only version 4 has `lazyrouter`. */
 export interface Application {
   request?: object;
+  response?: object;
   parent?: Application;
   lazyrouter?: unknown;
 }
@@ -19,10 +20,15 @@ export interface Mounted {
 
 const withProperties = new WeakSet<object>();
 
-/** Makes the properties readable on `request`. */
-export function defineProperties(request: IncomingMessage & Mounted): void {
+/** The app that a request came to first; `undefined`: not Express. */
+export function outermostApp(request: Mounted): Application | undefined {
   let { app } = request;
   while (app?.parent !== undefined) app = app.parent;
+  return app;
+}
+
+/** Makes the properties readable on `request`, of `app`, the outermost one. */
+export function defineProperties(request: IncomingMessage, app: Application | undefined): void {
   const target = app?.request ?? request;
   if (withProperties.has(target)) return;
   if (target !== request) withProperties.add(target);

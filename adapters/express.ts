@@ -13,7 +13,7 @@ import {
   type UserSession,
   visitOf,
 } from "../src/index.ts";
-import { defineProperties, type Mounted } from "./express-properties.ts";
+import { defineProperties, type Mounted, outermostApp } from "./express-properties.ts";
 import { NodeExchange } from "./node-exchange.ts";
 import { ResponseGate } from "./response-gate.ts";
 
@@ -57,8 +57,9 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Middlewar
     const exchange = new NodeExchange(request, response);
     const visit = sessions.visit(exchange);
     if (visit.skipped) return next();
-    exchange.response = new ResponseGate(response, visit, next);
-    defineProperties(request);
+    const app = outermostApp(request);
+    exchange.response = new ResponseGate(response, visit, next, app?.response);
+    defineProperties(request, app);
     const loading = visit.begin();
     if (loading === undefined) return next();
     loading.then(() => {

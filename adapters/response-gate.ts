@@ -7,19 +7,15 @@
  * in the same tick. Otherwise it and what follows are kept in order, and made once the save settled; if that failed
  * they are dropped, and `next(error)` answers instead. It decides nothing about sessions. Used by `express.ts`.
  */
-import type {
-  GateableResponse,
-  GatedResponse,
-  GateVisit,
-  Method,
-  SendingMethods,
-  Underlying,
-} from "./gated-response.ts";
+import { type Gatekeeper, putInFront, putOnResponse } from "./gate-methods.ts";
+import type { GateableResponse, GatedResponse, GateVisit, SendingMethods, Underlying } from "./gated-response.ts";
 import { callBack, HeldResponse } from "./held-response.ts";
 import { type HeaderValue, ResponseHead } from "./response-head.ts";
 
 /** They describe the body that was dropped; left in place they would break the answer that comes instead. */
 const framing = ["content-length", "content-encoding"] as const;
+
+const noHeaders: ReadonlyMap<string, { name: string; value: string | string[] }> = new Map();
 
 /** The gate of one response. It is also where the engine reads and sets headers: those of a held `writeHead` count. */
 export class ResponseGate {
@@ -36,7 +32,7 @@ export class ResponseGate {
   #head: ResponseHead | undefined;
   /** Headers that the engine sets count only if its commit succeeds. */
   #isCommitting = false;
-  readonly #headers = new Map<string, { name: string; value: string | string[] }>();
+  #headers: Map<string, { name: string; value: string | string[] }> | undefined;
   #failure: { error: unknown } | undefined;
   /** The head left by another call than `end`. */
   #isStreamed = false;
@@ -44,15 +40,18 @@ export class ResponseGate {
   #isClosed = false;
   #isFinished = false;
 
-  /** Puts the gate in front of `response`; `next` gets the error of a save that failed, once. */
-  constructor(response: GateableResponse, visit: GateVisit, next: (error: unknown) => void) {
+  /**
+   * Puts the gate in front of `response`; `next` gets the error of a save that failed, once. `prototype`: what all
+   * responses of an Express app inherit from.
+   */
+  constructor(response: GateableResponse, visit: GateVisit, next: (error: unknown) => void, prototype?: object) {
     // The overloads of each method are folded into one form that takes them all.
     this.#response = response as unknown as GatedResponse;
     this.#visit = visit;
     this.#next = next;
-    const { writeHead, write, end, flushHeaders, on } = this.#response;
-    this.#under = flushHeaders ? { writeHead, write, end, flushHeaders, on } : { writeHead, write, end, on };
-    this.#installed = this.#install();
+    const { methods, under } = putInFront(this.#response, this.#keeper(), prototype);
+    this.#under = under;
+    this.#installed = methods;
     this.#response.on?.("close", () => this.#close());
   }
 
@@ -64,26 +63,23 @@ export class ResponseGate {
 
   /** A header as it stands, or as the held `writeHead` passes it. */
   getHeader(name: string): HeaderValue | undefined {
-    const set = this.#isCommitting ? (this.#headers.get(name)?.value ?? this.#head?.get(name)) : undefined;
+    const set = this.#isCommitting ? (this.#headers?.get(name)?.value ?? this.#head?.get(name)) : undefined;
     return set ?? this.#response.getHeader(name);
   }
 
   /** Sets a header; during a commit once that succeeded. */
   setHeader(name: string, value: string | string[]): void {
-    if (this.#isCommitting) this.#headers.set(name.toLowerCase(), { name, value });
-    else this.#response.setHeader(name, value);
+    if (!this.#isCommitting) {
+      this.#response.setHeader(name, value);
+      return;
+    }
+    this.#headers ??= new Map();
+    this.#headers.set(name.toLowerCase(), { name, value });
   }
 
-  #install(): SendingMethods {
+  #keeper(): Gatekeeper {
     const generation = this.#generation;
-    const gated =
-      (name: keyof SendingMethods): Method =>
-      (...args) =>
-        generation === this.#generation ? this.#take(name, args) : this.#discard(name, args);
-    const methods: SendingMethods = { writeHead: gated("writeHead"), write: gated("write"), end: gated("end") };
-    if (this.#under.flushHeaders) methods.flushHeaders = gated("flushHeaders");
-    Object.assign(this.#response, methods);
-    return methods;
+    return (name, args) => (generation === this.#generation ? this.#take(name, args) : this.#discard(name, args));
   }
 
   /** One of the four calls, from anyone: the app, other middleware, or Node itself. */
@@ -132,11 +128,12 @@ export class ResponseGate {
 
   /** The headers of the commit, then the call. */
   #send(name: keyof SendingMethods, args: unknown[]): unknown {
-    if (this.#headers.size === 0) return this.#call(name, args);
+    const headers = this.#headers;
+    if (headers === undefined) return this.#call(name, args);
     if (!this.#response.headersSent) {
-      for (const header of this.#headers.values()) this.#response.setHeader(header.name, header.value);
+      for (const header of headers.values()) this.#response.setHeader(header.name, header.value);
     }
-    return this.#call(name, this.#head?.without(this.#headers) ?? args);
+    return this.#call(name, this.#head?.without(headers) ?? args);
   }
 
   #call(name: keyof SendingMethods, args: unknown[]): unknown {
@@ -160,7 +157,7 @@ export class ResponseGate {
     const wasOpen = this.#isOpen;
     this.#isOpen = true;
     try {
-      held.release(this.#headers);
+      held.release(this.#headers ?? noHeaders);
       this.#isEnded = held.isEnded;
     } catch (error) {
       // Node refused one of the calls (a bad header, a chunk that is none): the app's error, a moment later than usual.
@@ -173,7 +170,7 @@ export class ResponseGate {
   #fail(held: HeldResponse, error: unknown): void {
     this.#held = undefined;
     this.#isCommitting = false;
-    this.#headers.clear();
+    this.#headers = undefined;
     held.drop(error);
     for (const name of framing) {
       // Node remembers a removal, of what was never set too, and would leave the answer without its length.
@@ -183,7 +180,7 @@ export class ResponseGate {
     if (write !== this.#installed.write || end !== this.#installed.end) {
       // Compression and its kin have ended their own stream already; the answer goes out without them.
       this.#generation++;
-      this.#installed = this.#install();
+      this.#installed = putOnResponse(this.#response, this.#keeper()).methods;
       if (this.#under.on !== undefined) this.#response.on = this.#under.on;
     }
     this.#giveUp(error);

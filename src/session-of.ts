@@ -1,12 +1,10 @@
 /**
  * From a framework's request to its session: `sessionOf` loads it where needed, `peekSession` never throws. The visit
- * is kept on Node's request object, under a symbol.
+ * is kept beside Node's request object, not on it: a property more costs each request of Express a new hidden class.
  */
 import type { IncomingMessage } from "node:http";
 import { SessionError } from "./errors.ts";
 import type { UserSession, Visit } from "./visit.ts";
-
-const visitKey: unique symbol = Symbol("holdfast.visit");
 
 interface Entry {
   owner: object;
@@ -15,16 +13,14 @@ interface Entry {
   outer: Entry | undefined;
 }
 
-interface Visited {
-  [visitKey]?: Entry;
-}
+const entries = new WeakMap<object, Entry>();
 
 /** Node's request, or a framework's object that has it: Koa's `ctx` (`.req`), Fastify's `request` (`.raw`). */
 export type RequestLike = IncomingMessage | { raw: IncomingMessage } | { req: IncomingMessage };
 
 /** Notes the visit of `owner` (an engine) on a request; the last one mounted is the one that is found. */
-export function register(raw: IncomingMessage & Visited, owner: object, visit: Visit): void {
-  raw[visitKey] = { owner, visit, outer: raw[visitKey] };
+export function register(raw: IncomingMessage, owner: object, visit: Visit): void {
+  entries.set(raw, { owner, visit, outer: entries.get(raw) });
 }
 
 /** The visit of a request; with `owner`, only that engine's. */
@@ -56,6 +52,11 @@ export function peekSession(target: RequestLike): UserSession | undefined {
   return visitOf(target)?.peek();
 }
 
-function entryOf(target: object & Visited): Entry | undefined {
-  return target[visitKey];
+/** Looks under the object itself, then under what it inherits from: a library may have made its own of a request. */
+function entryOf(target: object): Entry | undefined {
+  for (let at: object | null = target; at !== null; at = Object.getPrototypeOf(at)) {
+    const entry = entries.get(at);
+    if (entry !== undefined) return entry;
+  }
+  return undefined;
 }
