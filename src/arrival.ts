@@ -4,13 +4,13 @@
  */
 import { debuglog } from "node:util";
 import type { Context } from "./context.ts";
-import { readCookies, verifyCookie } from "./cookie.ts";
+import { readCookies } from "./cookie.ts";
 import type { Budget } from "./deadline.ts";
 import type { SessionError } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { readFollowing } from "./following.ts";
-import { publicIdOf } from "./id.ts";
+import type { Candidate } from "./known-cookies.ts";
 import type { EndReason, LiveRecord } from "./store.ts";
 
 const debug = debuglog("holdfast");
@@ -34,11 +34,6 @@ export type Arrival =
   /** The store could not say, and `onStoreError` is `"anonymous"`. */
   | { kind: "degraded"; failure: SessionError };
 
-interface Candidate {
-  secret: string;
-  keyIndex: number;
-}
-
 /** Why a session is empty, on `NODE_DEBUG=holdfast` and in the framework's log; the id is the public one. */
 export function explainEmpty(exchange: Exchange, reason: string, id?: string): void {
   exchange.explain?.(reason, id);
@@ -48,11 +43,11 @@ export function explainEmpty(exchange: Exchange, reason: string, id?: string): v
 
 /** The cookies that are signed by one of our keys, in order. An empty list costs no store call. */
 export function candidatesOf(context: Context, exchange: Exchange): { candidates: Candidate[]; hasCookie: boolean } {
-  const { cookie, secrets } = context.options;
+  const { cookie } = context.options;
   const values = readCookies(exchange.cookieHeader, cookie.name);
   const candidates: Candidate[] = [];
   for (const value of values) {
-    const verified = verifyCookie(value, secrets);
+    const verified = context.cookies.verify(value);
     if ("secret" in verified) candidates.push(verified);
     else reject(context, exchange, verified.reason);
   }
@@ -74,9 +69,9 @@ export async function lookUp(
   for (const candidate of candidates) {
     const { keyIndex } = candidate;
     // Read what this node wrote: a save in the background comes first.
-    const saving = context.background.size > 0 ? context.background.of(publicIdOf(candidate.secret)) : undefined;
+    const saving = context.background.size > 0 ? context.background.of(candidate.id) : undefined;
     if (saving !== undefined) await budget.spend(() => saving);
-    const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate.secret);
+    const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate);
     if (record?.kind === "live") return { kind: "live", id, secret, keyIndex, record, isLedOn };
     if (record === undefined) reject(context, exchange, "unknown", id);
     else if (record.kind === "garbage") reject(context, exchange, "garbage", id, record.detail);
@@ -110,7 +105,7 @@ function noticeOtherName(context: Context, exchange: Exchange): void {
   const { name, otherName } = context.options.cookie;
   if (otherName === undefined || !exchange.cookieHeader?.includes(otherName)) return;
   const isSigned = readCookies(exchange.cookieHeader, otherName).some(
-    (value) => "secret" in verifyCookie(value, context.options.secrets),
+    (value) => "secret" in context.cookies.verify(value),
   );
   if (!isSigned) return;
   context.notices.once(

@@ -66,6 +66,8 @@ class Breaker {
     { halfOpenAfter: 0, breaker: new ConsecutiveBreaker(openAfter) },
   );
   readonly #probe: () => Promise<void>;
+  /** A slow failure was counted, and no success since. Until then no call takes the way through the state machine. */
+  #hasFailed = false;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -77,7 +79,16 @@ class Breaker {
 
   async run<T>(call: () => Promise<T>): Promise<T> {
     if (this.#policy.state !== CircuitState.Closed) throw unavailable();
-    return this.#policy.execute(() => this.#timed(call));
+    const start = performance.now();
+    let result: T;
+    try {
+      result = await call();
+    } catch (error) {
+      if (error instanceof Error && performance.now() - start >= slowMs) await this.#count(error);
+      throw error;
+    }
+    if (this.#hasFailed) await this.#succeed();
+    return result;
   }
 
   close(): void {
@@ -85,14 +96,18 @@ class Breaker {
     clearTimeout(this.#timer);
   }
 
-  async #timed<T>(call: () => Promise<T>): Promise<T> {
-    const start = performance.now();
-    try {
-      return await call();
-    } catch (error) {
-      if (error instanceof Error && performance.now() - start >= slowMs) this.#slow.add(error);
-      throw error;
-    }
+  /** Counts a slow failure. */
+  async #count(failure: Error): Promise<void> {
+    this.#hasFailed = true;
+    this.#slow.add(failure);
+    if (this.#policy.state !== CircuitState.Closed) return;
+    await this.#policy.execute(() => Promise.reject(failure)).catch(() => {});
+  }
+
+  /** Failures count in a row. */
+  async #succeed(): Promise<void> {
+    this.#hasFailed = false;
+    if (this.#policy.state === CircuitState.Closed) await this.#policy.execute(() => {});
   }
 
   #startProbing(): void {

@@ -18,12 +18,12 @@ import type { EndReason } from "./store.ts";
 export type Outcome = "unchanged" | "saved" | "merged" | "gone";
 
 /**
- * Saves what changed. `force`: an untouched new session too.
+ * Saves what changed. `force`: an untouched new session too. `encoded`: the data as they are now, where the caller knows.
  * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`, `ERR_SESSION_STORE…`
  */
-export async function save(state: SessionState, budget: Budget, force = false): Promise<Outcome> {
+export async function save(state: SessionState, budget: Budget, force = false, encoded?: Content): Promise<Outcome> {
   if (state.phase === "degraded") return "unchanged";
-  let mine = state.content();
+  let mine = encoded ?? state.content();
   if (!state.differs(mine) && !(force && state.phase === "new")) return "unchanged";
   if (state.phase === "ended") return tooLate(state, mine, "save");
   const { context } = state;

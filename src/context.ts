@@ -8,6 +8,7 @@ import type { Codec } from "./codec.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { Events, Notices, StoreOperation } from "./events.ts";
+import type { KnownCookies } from "./known-cookies.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Store, StoreCall } from "./store.ts";
 import type { Writers } from "./writers.ts";
@@ -24,6 +25,7 @@ export interface Context {
   /** Public ids that this process saw rotate or end a moment ago: their cookie is not sent again. */
   readonly endedIds: LRUCache<string, true>;
   readonly breakers: Breakers;
+  readonly cookies: KnownCookies;
   /** Saves that go on after their response. */
   readonly background: Background;
   /** Who of this process is writing which session. */

@@ -13,6 +13,7 @@ import { Budget } from "./deadline.ts";
 import { Events, type Listener, Notices, type SessionEvents } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { readById } from "./following.ts";
+import { KnownCookies } from "./known-cookies.ts";
 import { type ResolvedOptions, resolveOptions, type SessionOptions } from "./options.ts";
 import { end } from "./rotation.ts";
 import type { Session, SessionClass } from "./session.ts";
@@ -183,6 +184,7 @@ function contextFor(options: ResolvedOptions): Context {
     options,
     store,
     breakers: new Breakers(store, options.storeTimeoutMs),
+    cookies: new KnownCookies(options.secrets),
     codec,
     emptyText: codec.encode({}),
     events: new Events(),

@@ -21,8 +21,11 @@ export interface Followed {
 const mostHops = 4;
 
 /** Reads the record of a secret, or of the one that it was rotated to. @throws {SessionError} `ERR_SESSION_STORE…` */
-export async function readFollowing(context: Context, budget: Budget, secret: string): Promise<Followed> {
-  const id = publicIdOf(secret);
+export async function readFollowing(
+  context: Context,
+  budget: Budget,
+  { secret, id }: { secret: string; id: string },
+): Promise<Followed> {
   const record = await read(context, budget, id);
   if (record?.kind !== "moved") return { secret, id, record, isLedOn: false };
   return follow(context, budget, secret, record);

@@ -7,6 +7,7 @@ import type { Context } from "./context.ts";
 import { Budget } from "./deadline.ts";
 import { deliverCookie, isPersistent } from "./departure.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Content } from "./record.ts";
 import { confirmRenewal, isConfirmationDue, isRenewalDue, renewInTime } from "./renewal.ts";
 import type { SessionState } from "./session-state.ts";
 
@@ -16,6 +17,26 @@ export interface Leaving {
   exchange: Exchange;
   budget: Budget;
   browser: { hasCookie: boolean };
+}
+
+/** What there is to settle before the head leaves: what a save would write, encoded once for both; `undefined`: nothing known. */
+export interface Change {
+  content: Content | undefined;
+}
+
+/** Something to settle that only the save itself can tell. */
+export const unknownChange: Change = { content: undefined };
+
+/** What a session's save has to write; `undefined`: nothing. */
+export function changeOf(state: SessionState): Change | undefined {
+  if (state.isEndDue) return unknownChange;
+  try {
+    const content = state.change();
+    return content && { content };
+  } catch {
+    // It can't be encoded: the save rejects with the reason.
+    return unknownChange;
+  }
 }
 
 /** Nothing to save: a touch where it is due, awaited only if the browser's cookie depends on it. */

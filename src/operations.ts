@@ -25,6 +25,11 @@ export class Operations {
     return this.#running > 0 || (this.#unfinished?.size ?? 0) > 0;
   }
 
+  /** Whether one is in flight. */
+  get isRunning(): boolean {
+    return this.#running > 0;
+  }
+
   /** Runs `operation` after those begun before it. */
   run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T> {
     this.#running++;

@@ -184,14 +184,14 @@ export class SessionState {
     return content.text !== this.baseline.text || content.meta.maxAge !== this.baseline.meta.maxAge;
   }
 
-  /** Whether a save has something to do; a value that can't be encoded is that too: the save rejects with the reason. */
-  get isChanged(): boolean {
-    if (this.phase === "degraded") return false;
-    try {
-      return this.differs(this.content());
-    } catch {
-      return true;
-    }
+  /**
+   * What a save would write; `undefined`: nothing changed.
+   * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`
+   */
+  change(): Content | undefined {
+    if (this.phase === "degraded") return undefined;
+    const content = this.content();
+    return this.differs(content) ? content : undefined;
   }
 
   /** The idle lifetime in ms. */

@@ -11,10 +11,11 @@ import { Budget } from "./deadline.ts";
 import { deliverCookie, varyByCookie } from "./departure.ts";
 import { SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { type Leaving, leaveUnchanged, noticeLate, saveInBackground } from "./leaving.ts";
+import { changeOf, type Leaving, leaveUnchanged, noticeLate, saveInBackground, unknownChange } from "./leaving.ts";
 import { Loading } from "./loading.ts";
 import { decode, emptyState, mayBeWorkDue, stateOf } from "./materialise.ts";
 import { Operations } from "./operations.ts";
+import type { Content } from "./record.ts";
 import { destroy } from "./rotation.ts";
 import { assignable, Session, type SessionClass } from "./session.ts";
 import type { SessionData } from "./session-data.ts";
@@ -137,9 +138,10 @@ export class Visit implements SessionHost {
     }
     if (this.#isAccessed) varyByCookie(this.#exchange);
     this.#isAccessed = false;
-    if (!this.#isPending(this.#state)) return leaveUnchanged(this.#leaving(this.#state), isFirst);
+    const due = this.#operations.isPending ? unknownChange : changeOf(this.#state);
+    if (due === undefined) return leaveUnchanged(this.#leaving(this.#state), isFirst);
     const inBackground = this.#operations.isPending ? undefined : saveInBackground(this.#leaving(this.#state));
-    this.#settling = (inBackground ?? this.#settle()).finally(() => {
+    this.#settling = (inBackground ?? this.#settle(due.content)).finally(() => {
       this.#settling = undefined;
     });
     return inBackground === undefined ? this.#settling : undefined;
@@ -209,12 +211,9 @@ export class Visit implements SessionHost {
     return this.#state === undefined ? undefined : leaveUnchanged(this.#leaving(this.#state), true);
   }
 
-  #isPending(state: SessionState): boolean {
-    return this.#operations.isPending || state.isEndDue || state.isChanged;
-  }
-
-  async #settle(): Promise<void> {
-    await this.#operations.idle();
+  async #settle(change: Content | undefined): Promise<void> {
+    // In the same tick where nothing runs: `change` is the data as they are.
+    if (this.#operations.isRunning) await this.#operations.idle();
     const state = this.#state;
     if (state === undefined) return;
     if (state.isEndDue) {
@@ -224,7 +223,7 @@ export class Visit implements SessionHost {
     // The save below makes a failed one good; nothing makes a failed login good: its data must not reach the old id.
     this.#operations.forget("save");
     this.#operations.throwUnfinished();
-    this.outcome = await save(state, this.#budget);
+    this.outcome = await save(state, this.#budget, false, change);
     await leaveUnchanged(this.#leaving(state), this.outcome === "unchanged");
   }
 
