@@ -32,9 +32,21 @@ export function isPassing(error: unknown): boolean {
   return code === undefined || passing.has(code);
 }
 
+/** Whether the client says that it sent nothing: it keeps no queue for a connection that is not there. */
+export function isUnsent(error: unknown): boolean {
+  return error instanceof Error && error.message.includes("enableOfflineQueue");
+}
+
+const cures: Readonly<Record<string, string>> = {
+  NOPERM: `allow the ACL user ${commandsUsed}`,
+  MOVED: 'it is a Cluster: hand in new Cluster(…), or write "redis+cluster://…"',
+  ASK: 'it is a Cluster: hand in new Cluster(…), or write "redis+cluster://…"',
+};
+
 /** Redis answered, and said no. */
 export function refused(verb: string, cause: unknown): SessionError {
-  const cure = replyCode(cause) === "NOPERM" ? `; allow the ACL user ${commandsUsed}` : "";
+  const known = cures[replyCode(cause) ?? ""];
+  const cure = known === undefined ? "" : `; ${known}`;
   return storeError(`Redis refused to ${verb} a session: ${messageOf(cause)}${cure}`, cause);
 }
 

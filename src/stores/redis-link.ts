@@ -7,14 +7,17 @@
  */
 import { SessionError } from "../errors.ts";
 import type { StoreCall } from "../store.ts";
-import type { RedisCommands } from "./redis-client.ts";
+import { mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
+import { reportServer } from "./redis-client-check.ts";
 import type { RedisClock } from "./redis-clock.ts";
-import { closed, isPassing, outOfReach, refused, replyCode } from "./redis-failures.ts";
+import { closed, isPassing, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
 import type { Script } from "./redis-scripts.ts";
 
 const firstPauseMs = 10;
 const longestPauseMs = 100;
 const quitWithinMs = 500;
+/** So long a client may pause before it connects again, while somebody waits for it. */
+const wakeAfterMs = 250;
 
 /** What a script answered. */
 export interface ScriptReply {
@@ -34,6 +37,9 @@ export class RedisLink {
   readonly #waiting = new Set<() => void>();
   #syncing: Promise<void> | undefined;
   #isClosed = false;
+  /** When the connection was last ready, on the scale of `performance.now()`. */
+  #readyAt = 0;
+  #wokenAt = 0;
 
   /** Listens for `ready` and `end`, and asks for the time as soon as the connection is there. */
   constructor(client: RedisCommands, settings: { isOwn: boolean; clock: RedisClock | undefined }) {
@@ -57,16 +63,19 @@ export class RedisLink {
     if (this.#isClosed) throw closed("the store was closed");
     let failure: unknown;
     let isRepeated = false;
+    let sentAt = 0;
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       try {
         if (this.#client.status !== "ready") await this.#becomeReady(call.deadline);
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
+        sentAt = performance.now();
         return await command(this.#client, isRepeated);
       } catch (error) {
         if (error instanceof SessionError) throw error;
         // No reply: the command may have been applied all the same.
-        if (replyCode(error) === undefined) isRepeated = true;
+        if (replyCode(error) === undefined && !isUnsent(error)) isRepeated = true;
+        if (replyCode(error) === "READONLY") this.#leaveReplica(sentAt);
         if (!isPassing(error)) throw refused(verb, error);
         failure = error;
       }
@@ -100,6 +109,7 @@ export class RedisLink {
     // The shape is the scripts' own: `{ outcome, now, record? }`. Integers may come as text (`stringNumbers`).
     const [outcome, now, record] = reply as [unknown, unknown, Buffer | null | undefined];
     const told = Number(String(now));
+    isRepeated ||= mayBeResent(this.#client, attemptAt, this.#readyAt);
     this.#clock?.sample(told, attemptAt, performance.now());
     return { outcome: Number(String(outcome)), now: told, record: record ?? undefined, isRepeated };
   }
@@ -125,10 +135,23 @@ export class RedisLink {
   };
 
   readonly #onReady = (): void => {
+    this.#readyAt = performance.now();
     this.#wake();
+    void reportServer(this.#client);
     // Its failure shows in the verb that needs the time.
     if (this.#clock !== undefined) this.#askTime(this.#clock).catch(() => undefined);
   };
+
+  /**
+   * The master behind this connection became a replica: connects again, to where Sentinel or the name leads now. Once a
+   * connection, and not in a Cluster, whose nodes say MOVED.
+   */
+  #leaveReplica(sentAt: number): void {
+    if (Reflect.get(this.#client, "isCluster") === true) return;
+    if (this.#client.status === "ready" && this.#readyAt <= sentAt) this.#client.disconnect(true);
+    // An answer of before that comes after this is of the same connection.
+    this.#readyAt = performance.now();
+  }
 
   async #becomeReady(deadline: number): Promise<void> {
     for (;;) {
@@ -138,6 +161,11 @@ export class RedisLink {
       if (status === "end") throw closed("its connection was ended and will not come back by itself");
       // A lazy client connects at its first command. Failures come back as a state.
       if (status === "wait") this.#client.connect().catch(() => undefined);
+      const now = performance.now();
+      if (status === "reconnecting" && now - this.#wokenAt >= wakeAfterMs) {
+        this.#wokenAt = now;
+        wakeClient(this.#client);
+      }
       const leftMs = deadline - performance.now();
       if (leftMs <= 0) throw new Error(`no connection (${status})`);
       let wake: () => void = () => undefined;
@@ -145,7 +173,7 @@ export class RedisLink {
         wake = resolve;
       });
       this.#waiting.add(wake);
-      await within(woken, leftMs);
+      await within(woken, Math.min(leftMs, wakeAfterMs));
       this.#waiting.delete(wake);
     }
   }

@@ -10,13 +10,8 @@ import { isUtf8 } from "node:buffer";
 import { randomFillSync } from "node:crypto";
 import { SessionError } from "../errors.ts";
 import type { EndReason, NewRecord, Store, StoreCall, StoreRecord, TouchResult, WriteResult } from "../store.ts";
-import {
-  type ConnectionSettings,
-  checkClient,
-  openClient,
-  type RedisCommands,
-  type RedisLike,
-} from "./redis-client.ts";
+import { openClient, type RedisCommands, type RedisLike, shardOf } from "./redis-client.ts";
+import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
 import { replyCode } from "./redis-failures.ts";
 import {
@@ -30,8 +25,10 @@ import {
 } from "./redis-header.ts";
 import { RedisLink, type ScriptReply } from "./redis-link.ts";
 import { outcome, removeScript, touchScript, writeScript } from "./redis-scripts.ts";
+import type { ConnectionSettings } from "./redis-url.ts";
 
-export type { ConnectionSettings, RedisLike } from "./redis-client.ts";
+export type { RedisLike } from "./redis-client.ts";
+export type { ConnectionSettings } from "./redis-url.ts";
 
 /** Options of `redisStore`. The connection's own settings count for the URL form only. */
 export interface RedisStoreOptions extends ConnectionSettings {
@@ -54,7 +51,8 @@ const optionNames: readonly string[] = ["prefix", "clock", ...settingNames];
  * Makes a store on Redis.
  *
  * @param clientOrUrl an ioredis `Redis` (single, Sentinel) or `Cluster`, version 5 or 6, which is left as it is and
- *   yours to close; or a `redis:` or `rediss:` URL, for which the store makes, and closes, a client of its own
+ *   yours to close; or a URL, for which the store makes, and closes, a client of its own that fails over:
+ *   `redis://host`, `redis+sentinel://host,host?name=mymaster`, `redis+cluster://host,host`, and `rediss…` for TLS
  * @throws {SessionError} `ERR_SESSION_OPTION` for a wrong client, URL or option
  */
 export function redisStore(clientOrUrl: RedisLike | string, options: RedisStoreOptions = {}): Store {
@@ -67,6 +65,7 @@ export function redisStore(clientOrUrl: RedisLike | string, options: RedisStoreO
 const otherType = "a Redis key that is no string";
 
 class RedisStore implements Store {
+  readonly #client: RedisCommands;
   readonly #link: RedisLink;
   readonly #prefix: string;
   readonly #clock: { now(): number };
@@ -76,6 +75,7 @@ class RedisStore implements Store {
   constructor(client: RedisCommands, settings: { isOwn: boolean; prefix: string; clock: (() => number) | undefined }) {
     const { isOwn, prefix, clock } = settings;
     const own = clock === undefined ? new RedisClock() : undefined;
+    this.#client = client;
     this.#prefix = prefix;
     this.#clock = own ?? { now: clock ?? Date.now };
     this.#scriptTime = clock === undefined ? () => "" : () => String(clock());
@@ -84,6 +84,10 @@ class RedisStore implements Store {
 
   now(): number {
     return this.#clock.now();
+  }
+
+  shardOf(key: string): string {
+    return shardOf(this.#client, this.#prefix + key);
   }
 
   async read(key: string, call: StoreCall): Promise<StoreRecord | undefined> {

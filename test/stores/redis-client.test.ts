@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { Cluster, Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { redisStore } from "../../src/stores/redis.ts";
-import { missingSettings, openClient } from "../../src/stores/redis-client.ts";
+import { openClient } from "../../src/stores/redis-client.ts";
+import { missingSettings } from "../../src/stores/redis-client-check.ts";
 import { inTime, live } from "../../src/testing/contract-kit.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -88,15 +89,42 @@ describe("a client that was handed in", () => {
     const tuned = { ...node, maxRetriesPerRequest: 1, autoResendUnfulfilledCommands: false, lazyConnect: true };
     const sentinels = [{ host: "127.0.0.1", port: 1 }];
     expect(missingSettings(new Redis(tuned))).toEqual([]);
-    expect(missingSettings(new Redis({ ...tuned, sentinels, name: "m", failoverDetector: true }))).toEqual([]);
-    expect(missingSettings(new Redis({ ...tuned, sentinels, name: "m" }))).toEqual([
-      "failoverDetector is false, set true",
+    const watched = { ...tuned, sentinels, name: "m", failoverDetector: true, sentinelCommandTimeout: 500 };
+    expect(missingSettings(new Redis(watched))).toEqual([]);
+    const cluster = { lazyConnect: true, enableOfflineQueue: false, redisOptions: node };
+    expect(missingSettings(new Cluster([server.port], cluster))).toEqual([]);
+  });
+
+  test("is told each setting that it lacks, with its value now and what to set", () => {
+    const missing = missingSettings(
+      new Redis({ lazyConnect: true, maxRetriesPerRequest: null, retryStrategy: () => null }),
+    );
+    expect(missing).toEqual([
+      "commandTimeout is undefined, set 500",
+      "socketTimeout is undefined, set 2500",
+      "maxRetriesPerRequest is null, set 1",
+      "autoResendUnfulfilledCommands is true, set false",
+      "enableOfflineQueue is true, set false: an outage fills the queue, which has no limit",
     ]);
-    expect(missingSettings(new Cluster([server.port], { lazyConnect: true, redisOptions: node }))).toEqual([]);
+    const sentinels = [{ host: "127.0.0.1", port: 1 }];
+    expect(
+      missingSettings(new Redis({ lazyConnect: true, sentinels, name: "m", role: "slave", readOnly: true })),
+    ).toEqual(
+      expect.arrayContaining([
+        "failoverDetector is false, set true",
+        "sentinelCommandTimeout is undefined, set 500",
+        'role is slave, set "master" (a replica takes no write)',
+        "readOnly is true, set false (a replica takes no write)",
+      ]),
+    );
+    expect(missingSettings(new Redis({ lazyConnect: true, retryStrategy: Object(null) }))).toContain(
+      "retryStrategy is [object Object], set a function: without it one lost connection is the last",
+    );
     expect(missingSettings(new Cluster([server.port], { lazyConnect: true, scaleReads: "slave" }))).toEqual([
       "redisOptions.commandTimeout is undefined, set 500",
       "redisOptions.socketTimeout is undefined, set 2500",
       expect.stringMatching(/^scaleReads is slave/),
+      expect.stringMatching(/^enableOfflineQueue is true, set false: what waits in a Cluster's queue/),
     ]);
   });
 });

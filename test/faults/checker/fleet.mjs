@@ -130,8 +130,8 @@ async function startProxy(target) {
   return proxy;
 }
 
-/** @param {{ framework: string, url: string, direct: string, bug: string | undefined }} settings */
-async function startApp(settings) {
+/** @param {{ framework: string, url: string, direct?: string, bug?: string | undefined }} settings */
+export async function startApp(settings) {
   const app = join(import.meta.dirname, "app.mjs");
   const child = spawn(process.execPath, [app, JSON.stringify(settings)], {
     stdio: ["pipe", "pipe", "inherit"],

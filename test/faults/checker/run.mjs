@@ -114,7 +114,7 @@ async function healthy({ apps }) {
  * @param {import("ioredis").Redis} redis
  * @returns {Promise<import("./model.mjs").Stored[]>}
  */
-async function readStore(redis) {
+export async function readStore(redis) {
   /** @type {import("./model.mjs").Stored[]} */
   const stored = [];
   for await (const keys of redis.scanStream({ count: 500 })) {

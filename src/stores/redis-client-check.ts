@@ -1,0 +1,127 @@
+/**
+ * What is reported once, at start, about a Redis that sessions are about to rely on: a client that was handed in without
+ * the settings that decide how an outage ends, and a server that would drop sessions. Changes neither. `redis.ts` and
+ * `redis-link.ts` call it; the figures behind the settings are in decision 0021.
+ */
+import { SessionError } from "../errors.ts";
+import { isRedisCommands, type RedisCommands, type RedisLike } from "./redis-client.ts";
+
+/**
+ * Checks a client that was handed in, and reports once what would make an outage worse.
+ * @throws {SessionError} `ERR_SESSION_OPTION` when it is no ioredis client
+ */
+export function checkClient(client: unknown): RedisCommands {
+  if (isRedisCommands(client)) {
+    reportClient(client);
+    return client;
+  }
+  const looksLike = typeof client === "object" && client !== null && "sendCommand" in client ? " (node-redis?)" : "";
+  const received = client === null ? "null" : Array.isArray(client) ? "an array" : `${typeof client}${looksLike}`;
+  throw new SessionError(
+    "ERR_SESSION_OPTION",
+    `redisStore(client): received ${received}; hand in an ioredis client, new Redis(…) or new Cluster(…), or a URL such as "redis://127.0.0.1:6379"`,
+  );
+}
+
+/** The clients whose settings, and whose servers, were looked at. */
+const clientsSeen = new WeakSet<object>();
+const serversSeen = new WeakSet<object>();
+
+/** Names the settings that a client handed in lacks: `process.emitWarning`, once a client. */
+function reportClient(client: RedisCommands): void {
+  if (clientsSeen.has(client)) return;
+  clientsSeen.add(client);
+  const missing = missingSettings(client);
+  if (missing.length === 0) return;
+  process.emitWarning(
+    `the ioredis client given to redisStore() lacks settings that decide how an outage ends: ${missing.join("; ")}. Set them where the client is made, or give redisStore() a URL, whose client has them.`,
+    { type: "HoldfastWarning", code: "HOLDFAST_REDIS_CLIENT" },
+  );
+}
+
+/** One phrase for each setting that is missing: its name, its value now, what to set. */
+export function missingSettings(client: RedisLike): string[] {
+  const own = new Map<string, unknown>(Object.entries(client.options));
+  if (Reflect.get(client, "isCluster") === true) return missingInCluster(own);
+  const missing = missingTimeouts(own, "");
+  const ask = (name: string, want: string, now = own.get(name)): void => {
+    missing.push(`${name} is ${String(now)}, set ${want}`);
+  };
+  const retries = own.get("maxRetriesPerRequest");
+  if (typeof retries !== "number" || retries > 3) ask("maxRetriesPerRequest", "1");
+  if (own.get("autoResendUnfulfilledCommands") !== false) ask("autoResendUnfulfilledCommands", "false", true);
+  if (Array.isArray(own.get("sentinels"))) {
+    if (own.get("failoverDetector") !== true) ask("failoverDetector", "true", false);
+    if (typeof own.get("sentinelCommandTimeout") !== "number") ask("sentinelCommandTimeout", "500");
+    if (own.get("role") === "slave") ask("role", '"master" (a replica takes no write)');
+  }
+  if (own.get("readOnly") === true) ask("readOnly", "false (a replica takes no write)");
+  if (typeof own.get("retryStrategy") !== "function")
+    ask("retryStrategy", "a function: without it one lost connection is the last");
+  const isBounded = typeof own.get("commandTimeout") === "number" && typeof retries === "number";
+  if (own.get("enableOfflineQueue") !== false && !isBounded)
+    ask("enableOfflineQueue", "false: an outage fills the queue, which has no limit", true);
+  return missing;
+}
+
+function missingInCluster(own: ReadonlyMap<string, unknown>): string[] {
+  const node = new Map<string, unknown>(Object.entries(own.get("redisOptions") ?? {}));
+  const missing = missingTimeouts(node, "redisOptions.");
+  const reads = own.get("scaleReads");
+  if (reads !== "master")
+    missing.push(
+      `scaleReads is ${typeof reads === "string" ? reads : typeof reads}, set "master" (sessions must read their own writes)`,
+    );
+  if (own.get("enableOfflineQueue") !== false)
+    missing.push("enableOfflineQueue is true, set false: what waits in a Cluster's queue has no timeout and no limit");
+  if (typeof own.get("clusterRetryStrategy") !== "function")
+    missing.push("clusterRetryStrategy is no function, set one: without it one lost connection is the last");
+  return missing;
+}
+
+function missingTimeouts(node: ReadonlyMap<string, unknown>, where: string): string[] {
+  const wanted = { commandTimeout: 500, socketTimeout: 2_500 };
+  return Object.entries(wanted)
+    .filter(([name]) => typeof node.get(name) !== "number")
+    .map(([name, want]) => `${where}${name} is ${String(node.get(name))}, set ${want}`);
+}
+
+/**
+ * Asks the server once a client what would cost sessions, and reports it with `process.emitWarning`. A server that may
+ * not be asked (an ACL without INFO) is not reported. Never rejects.
+ */
+export async function reportServer(client: RedisCommands): Promise<void> {
+  if (serversSeen.has(client)) return;
+  serversSeen.add(client);
+  const info = await client.info().catch(() => undefined);
+  const risks = serverRisks(String(info), process.env["NODE_ENV"] === "production");
+  if (risks.length === 0) return;
+  process.emitWarning(`the Redis that holds the sessions can lose them: ${risks.join("; ")}.`, {
+    type: "HoldfastWarning",
+    code: "HOLDFAST_REDIS_SERVER",
+  });
+}
+
+/**
+ * One phrase for each thing in the answer to INFO that would cost sessions. What a restart costs matters in production
+ * only; a Redis on a developer's machine seldom keeps anything.
+ */
+export function serverRisks(info: string, isProduction: boolean): string[] {
+  const told = new Map(
+    info.split(/\r?\n/).map((line): [string, string] => {
+      const at = line.indexOf(":");
+      return [line.slice(0, at), line.slice(at + 1)];
+    }),
+  );
+  const risks: string[] = [];
+  const policy = told.get("maxmemory_policy") ?? "noeviction";
+  if (Number(told.get("maxmemory") ?? 0) > 0 && policy !== "noeviction")
+    risks.push(
+      `maxmemory-policy is ${policy}, which ends sessions when memory is short (all of them have a TTL), set noeviction and alert on used_memory`,
+    );
+  if (isProduction && told.get("aof_enabled") === "0")
+    risks.push(
+      'appendonly is no: a restart loses the sessions since the last snapshot, if there is one, and brings back those that were ended since, set "appendonly yes"',
+    );
+  return risks;
+}
