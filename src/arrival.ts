@@ -23,8 +23,8 @@ export type Arrival =
       /** The public id of `secret`. */
       id: string;
       secret: string;
-      /** Which key signed the cookie; 0 is the newest. */
-      keyIndex: number;
+      /** The cookie is signed by an older key, or names another node's route: it is due again. */
+      isOutdated: boolean;
       record: LiveRecord;
       /** The cookie names an id that a timed rotation has replaced. */
       isLedOn: boolean;
@@ -67,12 +67,12 @@ export async function lookUp(
 ): Promise<Arrival> {
   let ended: Arrival | undefined;
   for (const candidate of candidates) {
-    const { keyIndex } = candidate;
+    const { isOutdated } = candidate;
     // Read what this node wrote: a save in the background comes first.
     const saving = context.background.size > 0 ? context.background.of(candidate.id) : undefined;
     if (saving !== undefined) await budget.spend(() => saving);
     const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate);
-    if (record?.kind === "live") return { kind: "live", id, secret, keyIndex, record, isLedOn };
+    if (record?.kind === "live") return { kind: "live", id, secret, isOutdated, record, isLedOn };
     if (record === undefined) reject(context, exchange, "unknown", id);
     else if (record.kind === "garbage") reject(context, exchange, "garbage", id, record.detail);
     else {

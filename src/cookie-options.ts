@@ -1,5 +1,5 @@
 /**
- * The checks of the `cookie` options: each attribute alone, and the pairs that browsers refuse. Called by options.ts
+ * The checks of the `cookie` options and `route`: each attribute alone, and the pairs that browsers refuse. Called by options.ts
  * at start-up; what functions return is checked by the same rules when a cookie is made.
  */
 
@@ -63,6 +63,15 @@ const known: readonly string[] = [
 ];
 
 const tokenPattern = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
+
+/** No dot, so that what a balancer matches at the value's end (`.n1`) is one whole route; shorter than a signature. */
+const routePattern = /^[A-Za-z0-9_-]{1,32}$/;
+
+/** Checks the option `route`. */
+export function routeOf(value: unknown): string | undefined {
+  if (value === undefined || (typeof value === "string" && routePattern.test(value))) return value;
+  return refuse("route", value, 'write this node\'s name, 1 to 32 letters, digits, - and _, such as "n1"');
+}
 
 /** Checks the cookie options and fills in the defaults. Frozen. */
 export function resolveCookie(input: CookieInput): CookieOptions {

@@ -1,6 +1,7 @@
 /**
  * The session cookie: reading candidates from the request, checking their signature, and writing `Set-Cookie`. The
- * value is `<secret>.<signature>`; all its characters are legal in a cookie, so it travels unencoded. Knows no store.
+ * value is `<secret>.<signature>`, with the option `route` `<secret>.<signature>.<route>`; all its characters are legal
+ * in a cookie, so it travels unencoded. Knows no store.
  */
 
 import type { IncomingMessage } from "node:http";
@@ -21,14 +22,21 @@ export interface CookieAttributes {
 
 /** What a candidate turned out to be. */
 export type Verified =
-  | { secret: string /** Which of the keys signed it; 0 is the newest. */; keyIndex: number }
+  | {
+      secret: string;
+      /** Signed by an older key, or routed to another node: good, and to be sent again as this node writes it. */
+      isOutdated: boolean;
+    }
   | { reason: "malformed" | "bad-signature" };
 
 /** Only the first four of doubled cookies are tried: each costs an HMAC, and a store call when it is signed. */
 const maxCandidates = 4;
 
-/** Length and alphabet first (OWASP: "manage the session id as any other user input"), then the signature. */
-const valuePattern = /^[A-Za-z0-9_-]{22,128}\.[A-Za-z0-9+/]{43}$/;
+/**
+ * Length and alphabet first (OWASP: "manage the session id as any other user input"), then the signature. Whatever
+ * stands behind a further dot is a route, which is not signed: it says nothing about the session and can't spoil it.
+ */
+const valuePattern = /^([A-Za-z0-9_-]{22,128}\.[A-Za-z0-9+/]{43})(?:\.(.*))?$/s;
 
 const asIs = (value: string): string => value;
 
@@ -45,21 +53,26 @@ export function readCookies(header: string | undefined, name: string): string[] 
   return values;
 }
 
-/** Checks form and signature; any of the keys may have signed (rotation). Comparison takes constant time. */
-export function verifyCookie(value: string, secrets: readonly string[]): Verified {
-  if (!valuePattern.test(value)) return { reason: "malformed" };
+/**
+ * Checks form and signature; any of the keys may have signed (rotation). Comparison takes constant time. The route is
+ * compared with this node's and never used; a node without one has nothing to say about it.
+ */
+export function verifyCookie(value: string, secrets: readonly string[], route?: string): Verified {
+  const [, signed, found] = valuePattern.exec(value) ?? [];
+  if (signed === undefined) return { reason: "malformed" };
   for (const [keyIndex, key] of secrets.entries()) {
-    const secret = unsign(value, key);
-    if (secret !== false) return { secret, keyIndex };
+    const secret = unsign(signed, key);
+    if (secret !== false) return { secret, isOutdated: keyIndex > 0 || (route !== undefined && route !== found) };
   }
   return { reason: "bad-signature" };
 }
 
-/** The cookie value of a secret, signed with the newest key. */
-export function signCookie(secret: string, secrets: readonly string[]): string {
+/** The cookie value of a secret, signed with the newest key, with this node's route behind it. */
+export function signCookie(secret: string, secrets: readonly string[], route?: string): string {
   const [newest] = secrets;
   if (newest === undefined) throw new RangeError("no signing key");
-  return sign(secret, newest);
+  const signed = sign(secret, newest);
+  return route === undefined ? signed : `${signed}.${route}`;
 }
 
 /** Evaluates the attributes for one request. `"auto"`: secure when the connection is. */

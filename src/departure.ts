@@ -56,8 +56,8 @@ export function varyByCookie(exchange: Exchange): void {
 type Attributes = ReturnType<typeof attributesFor>;
 
 function liveCookie(state: SessionState, attributes: Attributes, maxAgeMs: number | null): string {
-  const { cookie, secrets } = state.context.options;
-  return setCookie(cookie.name, signCookie(state.secret, secrets), attributes, maxAgeMs);
+  const { cookie, secrets, route } = state.context.options;
+  return setCookie(cookie.name, signCookie(state.secret, secrets, route), attributes, maxAgeMs);
 }
 
 /** Puts a cookie on the response; `false`: it could not, which was reported. */

@@ -184,7 +184,7 @@ function contextFor(options: ResolvedOptions): Context {
     options,
     store,
     breakers: new Breakers(store, options.storeTimeoutMs),
-    cookies: new KnownCookies(options.secrets),
+    cookies: new KnownCookies(options.secrets, options.route),
     codec,
     emptyText: codec.encode({}),
     events: new Events(),

@@ -15,17 +15,19 @@ const max = 10_000;
 /** The verified cookie values of one engine. Those that are refused are not kept: they could be anything. */
 export class KnownCookies {
   readonly #secrets: readonly string[];
+  readonly #route: string | undefined;
   readonly #values = new LRUCache<string, Candidate>({ max });
 
-  constructor(secrets: readonly string[]) {
+  constructor(secrets: readonly string[], route: string | undefined) {
     this.#secrets = secrets;
+    this.#route = route;
   }
 
   /** As `verifyCookie`, and what follows from it. */
   verify(value: string): Candidate | Exclude<Verified, { secret: string }> {
     const known = this.#values.get(value);
     if (known !== undefined) return known;
-    const verified = verifyCookie(value, this.#secrets);
+    const verified = verifyCookie(value, this.#secrets, this.#route);
     if (!("secret" in verified)) return verified;
     // Copies: V8 would keep the whole header for a part of it.
     const copy = Buffer.from(value).toString("latin1");

@@ -14,11 +14,11 @@ export type LiveArrival = Arrival & { kind: "live" };
 
 /** The state of a live record, its data not decoded; `undefined`: garbage, which was reported. */
 export function stateOf(context: Context, exchange: Exchange, arrival: LiveArrival): SessionState | undefined {
-  const { id, secret, keyIndex, record, isLedOn } = arrival;
+  const { id, secret, isOutdated, record, isLedOn } = arrival;
   try {
     const state = new SessionState(context, secret, { id, known: knownFrom(context, id, record) });
-    // Signed by an older key: accepted, and sent again under the newest. Led on: the new cookie, once more.
-    state.isCookieDue = keyIndex > 0 || isLedOn;
+    // Signed by an older key, or another node's: accepted, and sent again as ours. Led on: the new cookie, once more.
+    state.isCookieDue = isOutdated || isLedOn;
     state.isLedOn = isLedOn;
     return state;
   } catch (error) {

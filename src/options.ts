@@ -5,7 +5,7 @@
 
 import type { IncomingMessage } from "node:http";
 import type { Codec } from "./codec.ts";
-import { type CookieInput, type CookieOptions, resolveCookie } from "./cookie-options.ts";
+import { type CookieInput, type CookieOptions, resolveCookie, routeOf } from "./cookie-options.ts";
 import { SessionError } from "./errors.ts";
 import { randomSecret } from "./id.ts";
 import type { ConflictResolver } from "./merge.ts";
@@ -67,6 +67,12 @@ export interface SessionOptions {
   transforms?: readonly Transform[];
   /** Makes the cookie's secret: 22 to 128 base64url characters. @default 24 random bytes */
   genId?: () => string;
+  /**
+   * This node's name behind the cookie's value (`<secret>.<signature>.n1`), for a load balancer that keeps a browser on
+   * its node (jvmRoute of Tomcat, mod_jk): 1 to 32 letters, digits, `-` and `_`. It is not signed and never trusted: any
+   * node serves any session. A node that is sent another's cookie sends it again with its own route. @default none
+   */
+  route?: string | undefined;
 }
 
 /** The options, checked, with defaults and times in ms. Frozen. */
@@ -94,6 +100,7 @@ export interface ResolvedOptions {
   readonly codec: Codec | undefined;
   readonly transforms: readonly Transform[];
   readonly genId: () => string;
+  readonly route: string | undefined;
 }
 
 const known: readonly string[] = [
@@ -116,6 +123,7 @@ const known: readonly string[] = [
   "codec",
   "transforms",
   "genId",
+  "route",
 ];
 
 /** ASVS 11.2, and what @fastify/session asks: below that a key can be searched for. */
@@ -157,6 +165,7 @@ export function resolveOptions(options: SessionOptions): ResolvedOptions {
     codec: codecOf(options.codec),
     transforms: transformsOf(options.transforms ?? []),
     genId: functionOf("genId", options.genId) ?? randomSecret,
+    route: routeOf(options.route),
   };
   // Who logs an engine, or its options, must not log the keys.
   Object.defineProperty(resolved, "secrets", { enumerable: false });

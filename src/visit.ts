@@ -206,7 +206,7 @@ export class Visit implements SessionHost {
   #leaveUntouched(): Promise<void> | undefined {
     const { arrival } = this.#loading;
     if (arrival?.kind !== "live") return undefined;
-    if (arrival.keyIndex === 0 && !arrival.isLedOn && !mayBeWorkDue(this.#context, arrival.record)) return undefined;
+    if (!arrival.isOutdated && !arrival.isLedOn && !mayBeWorkDue(this.#context, arrival.record)) return undefined;
     this.#state ??= stateOf(this.#context, this.#exchange, arrival);
     return this.#state === undefined ? undefined : leaveUnchanged(this.#leaving(this.#state), true);
   }

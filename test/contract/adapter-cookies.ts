@@ -1,8 +1,9 @@
 /** Rows of the adapter contract: the cookie, and the headers that go with it. */
 import { sign } from "cookie-signature";
 import { describe, expect, it } from "vitest";
+import { sessionOf } from "../../src/index.ts";
 import { readSetCookie } from "../support/browser.ts";
-import type { AdapterDriver } from "./adapter.ts";
+import type { AdapterDriver, Route } from "./adapter.ts";
 import { bench, dataOf, secret, signedIn } from "./adapter-kit.ts";
 
 /** What the browser gets, and what becomes of what it sends. */
@@ -13,6 +14,7 @@ export function cookieRows(driver: AdapterDriver): void {
     hostileRows(driver);
     doubledRows(driver);
     keyRotationRow(driver);
+    routeRows(driver);
   });
 }
 
@@ -151,6 +153,87 @@ function doubledRows(driver: AdapterDriver): void {
     const answer = await app.browser.get("/data", { headers: { cookie: `${dead.join("; ")}; sid=${cookie}` } });
     expect(answer.json()).toMatchObject({ isNew: true, data: {} });
     expect(app.store.count("read")).toBe(4);
+  });
+}
+
+/** Nodes with routes of their own on one store. */
+function routeRows(driver: AdapterDriver): void {
+  it("the cookie carries the node's route; a node that is sent another's sends it again with its own, once", async () => {
+    const first = await bench(driver, { route: "n1" });
+    const { id, cookie } = await signedIn(first);
+    expect(cookie).toMatch(/^[\w-]{32}\.[A-Za-z0-9+/]{43}\.n1$/);
+    expect((await first.browser.get("/data")).setCookies).toEqual([]);
+    const second = await bench(driver, { route: "n2", store: first.store });
+    const browser = first.browser.at(second.url);
+    const answer = await browser.get("/data");
+    expect(answer.json()).toEqual({ id, isNew: false, data: { user: "ada" } });
+    expect(answer.setCookies).toHaveLength(1);
+    expect(answer.headers.get("cache-control")).toBe("no-store");
+    expect(browser.cookies.get("sid")).toBe(cookie.replace(/n1$/, "n2"));
+    for (const path of ["/data", "/set?more=1", "/hello"]) {
+      expect((await browser.get(path)).setCookies).toEqual([]);
+    }
+    expect(first.store.calls.some(({ verb }) => verb === "remove")).toBe(false);
+  });
+
+  it("also where the route does not look at the session, and where the node that died wrote another kind of cookie", async () => {
+    const plain = await bench(driver);
+    const { id, cookie } = await signedIn(plain);
+    const routed = await bench(driver, { route: "n2", store: plain.store });
+    const browser = plain.browser.at(routed.url);
+    expect((await browser.get("/hello")).setCookies).toHaveLength(1);
+    expect(browser.cookies.get("sid")).toBe(`${cookie}.n2`);
+    expect((await browser.get("/hello")).setCookies).toEqual([]);
+    // Back on a node without a route: it leaves the cookie alone.
+    const answer = await browser.at(plain.url).get("/data");
+    expect(answer.json()).toMatchObject({ id, data: { user: "ada" } });
+    expect(answer.setCookies).toEqual([]);
+  });
+
+  it('also with load: "lazy", as soon as a route asks for the session', async () => {
+    const routes: Record<string, Route> = {
+      "/lazy": async ({ target }) => ({ json: { id: (await sessionOf(target)).id } }),
+    };
+    const first = await bench(driver, { route: "n1" });
+    const { id, cookie } = await signedIn(first);
+    const lazy = await bench(driver, { route: "n2", load: "lazy", store: first.store, routes });
+    const browser = first.browser.at(lazy.url);
+    expect((await browser.get("/hello")).setCookies).toEqual([]);
+    const answer = await browser.get("/lazy");
+    expect(answer.json()).toEqual({ id });
+    expect(answer.setCookies).toHaveLength(1);
+    expect(browser.cookies.get("sid")).toBe(cookie.replace(/n1$/, "n2"));
+    expect((await browser.get("/lazy")).setCookies).toEqual([]);
+  });
+
+  it("a route that nobody has, is endless or hostile costs nobody a session", async () => {
+    const app = await bench(driver, { route: "n1" });
+    const { id, cookie } = await signedIn(app);
+    const signed = cookie.slice(0, -"n1".length);
+    for (const route of ["", ".", "n9", "n1.n1", "N1", "n".repeat(7000), "%0d%0ax", "<b>", "__proto__", '"', "\xff"]) {
+      const answer = await app.browser.get("/data", { headers: { cookie: `sid=${signed}${route}` } });
+      expect([route, answer.status]).toEqual([route, 200]);
+      expect(answer.json()).toEqual({ id, isNew: false, data: { user: "ada" } });
+      expect(answer.setCookies.map((line) => readSetCookie(line).value)).toEqual([cookie]);
+    }
+  });
+
+  it("a login and a logout keep to the node's route", async () => {
+    const app = await bench(driver, {
+      route: "n1",
+      routes: {
+        "/login": async ({ session }) => {
+          await session.renew();
+          return "welcome";
+        },
+      },
+    });
+    const { cookie } = await signedIn(app);
+    await app.browser.get("/login");
+    expect(app.browser.cookies.get("sid")).toMatch(/\.n1$/);
+    expect(app.browser.cookies.get("sid")).not.toBe(cookie);
+    await app.browser.get("/logout");
+    expect(app.browser.cookies.has("sid")).toBe(false);
   });
 }
 

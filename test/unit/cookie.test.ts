@@ -21,8 +21,8 @@ describe("the signature", () => {
   });
 
   it("is made with the first key and accepted with any (CVE-2025-47278)", () => {
-    expect(verifyCookie(signCookie(secret, keys), keys)).toEqual({ secret, keyIndex: 0 });
-    expect(verifyCookie(sign(secret, keys[1] ?? ""), keys)).toEqual({ secret, keyIndex: 1 });
+    expect(verifyCookie(signCookie(secret, keys), keys)).toEqual({ secret, isOutdated: false });
+    expect(verifyCookie(sign(secret, keys[1] ?? ""), keys)).toEqual({ secret, isOutdated: true });
     expect(verifyCookie(sign(secret, "a key that nobody has, thirty-two chars"), keys)).toEqual({
       reason: "bad-signature",
     });
@@ -37,6 +37,53 @@ describe("the signature", () => {
       }),
       { numRuns: 2000 },
     );
+  });
+});
+
+describe("the route behind the signature", () => {
+  const signed = signCookie(secret, keys);
+  const hostile = [
+    "",
+    ".",
+    "n2",
+    "n1.",
+    ".n1",
+    "n1.n1",
+    "N1",
+    "n1 ",
+    "\r\nset-cookie: a=b",
+    "\u0000",
+    "é",
+    "%6E1",
+    '"n1"',
+  ];
+
+  it("is this node's, and what the browser brings says nothing but whether the cookie is due again", () => {
+    expect(signCookie(secret, keys, "n1")).toBe(`${signed}.n1`);
+    expect(verifyCookie(`${signed}.n1`, keys, "n1")).toEqual({ secret, isOutdated: false });
+    expect(verifyCookie(`${signed}.n1`, keys, "n2")).toEqual({ secret, isOutdated: true });
+    expect(verifyCookie(signed, keys, "n1")).toEqual({ secret, isOutdated: true });
+  });
+
+  it("is of no concern to a node without one", () => {
+    for (const route of [...hostile, "n1", "n".repeat(10_000)]) {
+      expect(verifyCookie(`${signed}.${route}`, keys)).toEqual({ secret, isOutdated: false });
+    }
+  });
+
+  it("that is unknown, overlong or hostile leaves the session as it is", () => {
+    for (const route of [...hostile, "n".repeat(10_000)]) {
+      expect(verifyCookie(`${signed}.${route}`, keys, "n1")).toEqual({ secret, isOutdated: true });
+    }
+  });
+
+  it("makes no unsigned value a good one", () => {
+    const forged = `${secret}.${"A".repeat(43)}`;
+    for (const route of [...hostile, "n1"]) {
+      expect(verifyCookie(`${forged}.${route}`, keys, "n1")).toEqual({ reason: "bad-signature" });
+    }
+    expect(verifyCookie(`${secret}.n1`, keys, "n1")).toEqual({ reason: "malformed" });
+    expect(verifyCookie(`${signed}n1`, keys, "n1")).toEqual({ reason: "malformed" });
   });
 });
 

@@ -57,6 +57,11 @@ describe("a wrong option is refused with what was received and the cure", () => 
     ["transforms that are no array", { secret, transforms: {} }, ["transforms", "array"]],
     ["a transform without undo", { secret, transforms: [{ apply() {} }] }, ["transforms[0]", "undo"]],
     ["genId that is no function", { secret, genId: "uuid" }, ["genId", '"uuid"', "function"]],
+    ["a route with a dot", { secret, route: "eu.n1" }, ["route", '"eu.n1"', '"n1"']],
+    ["an empty route", { secret, route: "" }, ["route", '""']],
+    ["a route longer than 32 characters", { secret, route: "n".repeat(33) }, ["route", "32"]],
+    ["a route that ends the cookie", { secret, route: "n1; Domain=evil" }, ["route"]],
+    ["a route that is no string", { secret, route: 1 }, ["route", "1", "such as"]],
     ["a cookie that is a string", { secret, cookie: "sid" }, ["cookie", '"sid"', "pass an object"]],
     ["an unknown cookie option", { secret, cookie: { samesite: "lax" } }, ["cookie.samesite", "unknown", "sameSite"]],
     ["a cookie name with a space", { secret, cookie: { name: "my sid" } }, ["cookie.name", '"my sid"', "RFC 6265"]],
@@ -139,6 +144,12 @@ describe("resolved options", () => {
     expect(name({ secure: true, path: "/app" })).toBe("sid");
     expect(name({ secure: "auto" })).toBe("sid");
     expect(name({ secure: true, name: "id" })).toBe("id");
+  });
+
+  it("have a route of 1 to 32 characters, or none", () => {
+    for (const route of ["n1", "eu-west_2", "N".repeat(32), undefined]) {
+      expect(resolveOptions({ secret, route }).route).toBe(route);
+    }
   });
 
   it("are secure in production", () => {
