@@ -4,7 +4,7 @@
  */
 import { randomInt } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Context, callStore } from "./context.ts";
+import { assertOpensSessions, type Context, callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { follow, read } from "./following.ts";
@@ -101,6 +101,7 @@ async function write(
   content: Content,
   isOnce: boolean,
 ): Promise<Attempted> {
+  if (known === undefined) assertOpensSessions(state.context);
   const record = recordFor(state, known, content);
   const call = { operation: "write", id: state.id } as const;
   const result = await callStore(state.context, budget, call, (store, options) =>

@@ -8,6 +8,7 @@ import type { Codec } from "./codec.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { Events, Notices, StoreOperation } from "./events.ts";
+import type { InFlight } from "./in-flight.ts";
 import type { KnownCookies } from "./known-cookies.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Store, StoreCall } from "./store.ts";
@@ -28,6 +29,10 @@ export interface Context {
   readonly cookies: KnownCookies;
   /** Saves that go on after their response. */
   readonly background: Background;
+  /** What `close()` waits for. */
+  readonly inFlight: InFlight;
+  /** `false`: for requests that came after `close()` was called; they begin no session. */
+  readonly opensSessions: boolean;
   /** Who of this process is writing which session. */
   readonly writers: Writers;
 }
@@ -47,9 +52,10 @@ export async function callStore<T>(
 ): Promise<T> {
   try {
     const side = call.operation === "read" ? "read" : "write";
-    return await context.breakers.run(side, call.id, () =>
+    const asked = context.breakers.run(side, call.id, () =>
       budget.spend((deadline) => verb(context.store, { deadline, durable: call.durable ?? false })),
     );
+    return await context.inFlight.during(asked);
   } catch (error) {
     // The budget turns every failure of a store into this class.
     if (error instanceof SessionError) {
@@ -57,4 +63,13 @@ export async function callStore<T>(
     }
     throw error;
   }
+}
+
+/** @throws {SessionError} `ERR_SESSION_CLOSED` where the request came after `close()` was called */
+export function assertOpensSessions({ opensSessions }: Context): void {
+  if (opensSessions) return;
+  throw new SessionError(
+    "ERR_SESSION_CLOSED",
+    "sessions.close() was called, and this node begins no session any more: drain() and close the server first, so that requests go to another node",
+  );
 }

@@ -54,6 +54,19 @@ function within<T>(work: Promise<T>, waitMs: number, totalMs: number): Promise<T
   });
 }
 
+/** Whether `work` settles before `deadline` (by `performance.now()`); waits no longer than that. Rejects as `work` does. */
+export async function isDoneBy(deadline: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, deadline - performance.now()), false);
+  });
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** The failure of a wait that took too long. */
 export function timeout(totalMs: number, cause?: unknown): SessionError {
   return new SessionError(

@@ -9,11 +9,15 @@ import { Breakers } from "./breaker.ts";
 import { jsonCodec } from "./codec.ts";
 import type { Outcome } from "./commit.ts";
 import { type Context, tombstoneMs } from "./context.ts";
-import { Budget } from "./deadline.ts";
+import { Budget, isDoneBy } from "./deadline.ts";
+import { detached } from "./detached.ts";
 import { Events, type Listener, Notices, type SessionEvents } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { readById } from "./following.ts";
+import { type Health, NodeHealth } from "./health.ts";
+import { InFlight } from "./in-flight.ts";
 import { KnownCookies } from "./known-cookies.ts";
+import { type Duration, durationOf } from "./option-checks.ts";
 import { type ResolvedOptions, resolveOptions, type SessionOptions } from "./options.ts";
 import { end } from "./rotation.ts";
 import type { Session, SessionClass } from "./session.ts";
@@ -41,13 +45,15 @@ export interface SessionSnapshot {
 export class Sessions {
   /** The options as resolved: frozen, times in ms. */
   readonly options: ResolvedOptions;
-  readonly #context: Context;
+  #context: Context;
+  readonly #health: NodeHealth;
   readonly #byObject = new WeakMap<Session, Visit>();
   #closing: Promise<void> | undefined;
 
   constructor(options: ResolvedOptions) {
     this.options = options;
     this.#context = contextFor(options);
+    this.#health = new NodeHealth(() => this.#ask());
     holders.set(this.#context.store, (holders.get(this.#context.store) ?? 0) + 1);
   }
 
@@ -130,19 +136,58 @@ export class Sessions {
     return this.#context.events.on(name, listener);
   }
 
-  /** Waits for saves in the background, then releases the store, once the last engine that uses it is closed: its timers and connections of its own. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  /** What a health check is told (`healthHandler`). Synchronous: the store is asked in passing, at most once a second. */
+  health(): Health {
+    return { status: this.#health.status, store: this.#health.store, inFlight: this.#context.inFlight.size };
+  }
+
+  /**
+   * Asks the load balancer to send nobody any more, and resolves when it has had the time to notice: health is
+   * `"draining"` (404: no new clients) for `notice`, then `"leaving"` (503: nobody) for as long. The node serves whoever
+   * comes all the while, new sessions included. Then close the server, then `close()`. A second call joins the first.
+   *
+   * `notice`: how long the balancer takes to notice, its check interval times the checks that it wants to see fail.
+   * @default "6s", HAProxy's `inter 2s fall 3`
+   * @throws {SessionError} `ERR_SESSION_OPTION`
+   */
+  drain({ notice = "6s" }: { notice?: Duration } = {}): Promise<void> {
+    return this.#health.drain(durationOf("notice", notice, 0));
+  }
+
+  /**
+   * Ends the engine. Requests that came before are waited for until they have committed, and so are operations and saves
+   * in the background, `timeout` at most (@default "10s"); then the store is released, once the last engine that uses it
+   * is closed: its timers and connections of its own. Requests that come later still find and save the sessions that
+   * there are, as long as the store answers; one that would begin a session fails with `ERR_SESSION_CLOSED` (503). What
+   * a response that still streams changes is lost, and reported: close the server first. A second call joins the first.
+   * @throws {SessionError} `ERR_SESSION_OPTION`
+   */
+  close({ timeout = "10s" }: { timeout?: Duration } = {}): Promise<void> {
+    this.#closing ??= this.#close(performance.now() + durationOf("timeout", timeout, 0));
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
-    const { background, breakers, store } = this.#context;
-    await background.drained();
+  async #close(deadline: number): Promise<void> {
+    const { background, breakers, inFlight, notices, store } = this.#context;
+    this.#context = { ...this.#context, opensSessions: false };
+    this.#health.close();
+    const settled = Promise.all([inFlight.settled(), background.drained()]);
+    if (!(await isDoneBy(deadline, settled))) {
+      notices.once(
+        "HOLDFAST_CLOSE",
+        `close(): ${inFlight.size} requests or saves were still under way when its timeout had passed; close the server first, or raise the timeout`,
+      );
+    }
     breakers.close();
     const left = (holders.get(store) ?? 1) - 1;
     holders.set(store, left);
-    if (left === 0) await store.close?.();
+    if (left === 0) await isDoneBy(deadline, Promise.resolve(store.close?.()));
+  }
+
+  /** Asks for a record that is nobody's, past the breakers: a health check must not open one. */
+  #ask(): Promise<unknown> {
+    const { store } = this.#context;
+    return this.#budget().spend((deadline) => store.read("health", { deadline, durable: false }));
   }
 
   #budget(): Budget {
@@ -191,6 +236,8 @@ function contextFor(options: ResolvedOptions): Context {
     notices,
     endedIds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
     background: new Background(maxInBackground),
+    inFlight: new InFlight(),
+    opensSessions: true,
     writers: new Writers(),
   };
 }
@@ -201,16 +248,4 @@ function noticeLossy(notices: Notices, key: string, type: string): void {
     `session.${key} holds a ${type}, which is stored as its JSON and comes back as such: store a string or a number, or pass a codec`,
     `${key} ${type}`,
   );
-}
-
-function detached(request: IncomingMessage): Exchange {
-  return {
-    cookieHeader: request.headers.cookie,
-    secure: "encrypted" in request.socket,
-    address: request.socket.remoteAddress,
-    headersSent: true,
-    getHeader: () => undefined,
-    setHeader: () => {},
-    raw: request,
-  };
 }

@@ -12,6 +12,7 @@
  * | `ERR_SESSION_STORE` | 503 | the store could not be reached or refused service |
  * | `ERR_SESSION_STORE_TIMEOUT` | 503 | the store did not answer, or a save did not win, within `storeTimeout` |
  * | `ERR_SESSION_STORE_FULL` | 503 | a bounded `memoryStore()` holds as many live sessions as it may |
+ * | `ERR_SESSION_CLOSED` | 503 | a request that came after `sessions.close()` would have begun a session |
  * | `ERR_SESSION_NOT_LOADED` | 500 | `load: "lazy"` and the session was used before `await sessionOf(req)` |
  * | `ERR_SESSION_NO_SESSION` | 500 | `sessionOf(req)` on a request that no adapter has seen, or that `skip` left out |
  * | `ERR_SESSION_GONE` | 401 | `update()` or `reload()` on a session that has ended |
@@ -30,6 +31,7 @@ export type SessionErrorCode =
   | "ERR_SESSION_STORE"
   | "ERR_SESSION_STORE_TIMEOUT"
   | "ERR_SESSION_STORE_FULL"
+  | "ERR_SESSION_CLOSED"
   | "ERR_SESSION_NOT_LOADED"
   | "ERR_SESSION_NO_SESSION"
   | "ERR_SESSION_GONE"
@@ -47,6 +49,7 @@ const unavailable: ReadonlySet<SessionErrorCode> = new Set<SessionErrorCode>([
   "ERR_SESSION_STORE",
   "ERR_SESSION_STORE_TIMEOUT",
   "ERR_SESSION_STORE_FULL",
+  "ERR_SESSION_CLOSED",
   "ERR_SESSION_UNKNOWN_OUTCOME",
 ]);
 
@@ -80,4 +83,9 @@ function statusOf(code: SessionErrorCode): number {
   if (unavailable.has(code)) return 503;
   if (code === "ERR_SESSION_GONE") return 401;
   return code === "ERR_SESSION_CONFLICT" ? 409 : 500;
+}
+
+/** There is no session where one was asked for. */
+export function noSession(cause: string): SessionError {
+  return new SessionError("ERR_SESSION_NO_SESSION", `there is no session: ${cause}`);
 }

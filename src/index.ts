@@ -9,6 +9,7 @@ export { createSessions, type SessionSnapshot, Sessions, sessionsFrom } from "./
 export { SessionError, type SessionErrorCode } from "./errors.ts";
 export type { Listener, RejectReason, SessionEvents, SkipReason, StoreOperation } from "./events.ts";
 export type { Exchange } from "./exchange.ts";
+export { type Health, type HealthOptions, type HealthResponse, type HealthStatus, healthHandler } from "./health.ts";
 export type { Duration } from "./option-checks.ts";
 export type { ResolvedOptions, SessionOptions } from "./options.ts";
 export type { Transform } from "./record.ts";

@@ -4,7 +4,7 @@
  */
 import { idInUse, pause, readable, recordFor } from "./compare-and-set.ts";
 import { mergeContents } from "./content-merge.ts";
-import { type Context, callStore, tombstoneMs } from "./context.ts";
+import { assertOpensSessions, type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { read } from "./following.ts";
 import { newSecret, publicIdOf } from "./id.ts";
@@ -32,6 +32,8 @@ export async function destroy(state: SessionState, budget: Budget): Promise<void
 /** Ends the session and begins an empty one, with the data keys `keep` carried over. */
 export async function regenerate(state: SessionState, budget: Budget, keep: readonly string[]): Promise<SessionState> {
   if (state.failure !== undefined) throw state.failure;
+  // Before the old one ends: the new one could not be stored.
+  assertOpensSessions(state.context);
   const previous = state.phase === "live" ? await end(state.context, budget, state.id, "rotated") : undefined;
   const next = new SessionState(state.context);
   next.isClearDue = state.isClearDue || (state.phase === "live" && isOurs("live", previous));

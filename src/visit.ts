@@ -9,7 +9,7 @@ import { type Outcome, save } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { Budget } from "./deadline.ts";
 import { deliverCookie, varyByCookie } from "./departure.ts";
-import { SessionError } from "./errors.ts";
+import { noSession, SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { changeOf, type Leaving, leaveUnchanged, noticeLate, saveInBackground, unknownChange } from "./leaving.ts";
 import { Loading } from "./loading.ts";
@@ -43,6 +43,8 @@ export class Visit implements SessionHost {
   #settling: Promise<void> | undefined;
   #isSettled = false;
   #hasFailed = false;
+  /** Between arrival and commit. */
+  #depart: (() => void) | undefined;
   #isAccessed = false;
 
   /** `budget`: how long the visit may wait for the store, where that is not one request's to say. */
@@ -62,8 +64,9 @@ export class Visit implements SessionHost {
 
   /** At arrival: loads unless lazy. Never rejects; `undefined`: there is nothing to wait for. */
   begin(): Promise<void> | undefined {
-    if (this.skipped || this.#context.options.load === "lazy") return undefined;
-    return this.#load();
+    if (this.skipped) return undefined;
+    this.#depart ??= this.#context.inFlight.begin();
+    return this.#context.options.load === "lazy" ? undefined : this.#load();
   }
 
   /** Why the load failed; `session` throws it. */
@@ -123,7 +126,9 @@ export class Visit implements SessionHost {
     if (this.skipped || this.#hasFailed) return undefined;
     if (this.#settling !== undefined) return this.#settling;
     try {
-      return this.#leave()?.catch((error: unknown) => this.#fail(error));
+      const left = this.#leave();
+      if (left === undefined) this.#depart?.();
+      return left?.then(this.#depart, (error: unknown) => this.#fail(error));
     } catch (error) {
       // A cookie's attribute may be a function of the user's.
       return this.#fail(error);
@@ -161,7 +166,7 @@ export class Visit implements SessionHost {
   /** For the session: runs one operation on it, after those begun before. */
   run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T> {
     if (this.#exchange.headersSent) this.#budget.release();
-    return this.#operations.run(name, operation);
+    return this.#context.inFlight.during(this.#operations.run(name, operation));
   }
 
   /** For the session: `state` is the request's session from now on. */
@@ -185,9 +190,8 @@ export class Visit implements SessionHost {
   }
 
   #assignNull(): void {
-    const { session } = this;
-    if (!session) return;
-    void session.destroy();
+    if (!this.session) return;
+    void this.session.destroy();
     this.#isNull = true;
   }
 
@@ -229,6 +233,7 @@ export class Visit implements SessionHost {
 
   async #fail(error: unknown): Promise<never> {
     this.#hasFailed = true;
+    this.#depart?.();
     throw error;
   }
 
@@ -241,8 +246,4 @@ export class Visit implements SessionHost {
     if (this.#isAccessed) varyByCookie(this.#exchange);
     if (this.#state !== undefined) deliverCookie(this.#exchange, this.#state, this.#loading);
   }
-}
-
-function noSession(cause: string): SessionError {
-  return new SessionError("ERR_SESSION_NO_SESSION", `there is no session: ${cause}`);
 }

@@ -10,18 +10,8 @@ const layers: readonly { readonly name: string; readonly files: readonly string[
     name: "mechanisms",
     files: [
       ...["merge", "record", "id", "cookie", "cookie-options", "option-checks", "options"],
-      ...[
-        "deadline",
-        "events",
-        "context",
-        "operations",
-        "writers",
-        "breaker",
-        "background",
-        "moved",
-        "following",
-        "known-cookies",
-      ],
+      ...["deadline", "events", "context", "operations", "writers", "breaker", "background", "moved", "following"],
+      ...["in-flight", "health", "detached", "known-cookies"],
     ],
   },
   {
