@@ -1,6 +1,7 @@
 // @ts-check
 /** What `npm start`, `npm test` and `npm run bench` have in common: the set-up, and handing over to a program. */
 import { spawn } from "node:child_process";
+import { delimiter } from "node:path";
 import { ensureBuilt } from "./build.mjs";
 import { ensureDependencies, root } from "./dependencies.mjs";
 import { ensureServers } from "./servers.mjs";
@@ -10,6 +11,8 @@ import { ensureServers } from "./servers.mjs";
  * @param {import("./servers.mjs").Server[]} servers the programs beside Node that are needed
  */
 export function prepare(servers) {
+  // Debian keeps servers in a folder that is not on every user's PATH.
+  process.env.PATH = [process.env.PATH, "/usr/sbin"].join(delimiter);
   try {
     ensureDependencies();
     ensureServers(servers);

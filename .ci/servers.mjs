@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The programs beside Node that the tests and the benchmark start themselves: a real Redis, a real browser. Installs
- * the missing ones from Debian's packages. Starts none of them. To add one, add a line to `servers`.
+ * The programs beside Node that the tests and the benchmark start themselves: a real Redis, a real browser, real load
+ * balancers. Installs the missing ones from Debian's packages. Starts none of them. To add one, add a line to `servers`.
  */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
@@ -14,6 +14,8 @@ export const servers = [
   { command: "redis-server", package: "redis-server" },
   { command: "redis-sentinel", package: "redis-sentinel" },
   { command: "chromium", package: "chromium" },
+  { command: "haproxy", package: "haproxy" },
+  { command: "nginx", package: "nginx" },
 ];
 
 /**
