@@ -12,20 +12,21 @@
  * $ curl -b jar -c jar localhost:3000/                                # 200 {"user":null,"views":1}
  */
 import express from "express";
+import { createSessions, healthHandler } from "holdfast";
 import { session } from "holdfast/express";
 import { memoryStore } from "holdfast/memory";
 import { redisStore } from "holdfast/redis";
 
 /** @param {number} port */
 export function start(port) {
+  const sessions = createSessions({
+    secret: process.env.SESSION_SECRET ?? "for this example only: 32 characters at least",
+    store: process.env.REDIS_URL ? redisStore(process.env.REDIS_URL) : memoryStore(),
+    ttl: "30m",
+  });
   const app = express();
-  app.use(
-    session({
-      secret: process.env.SESSION_SECRET ?? "for this example only: 32 characters at least",
-      store: process.env.REDIS_URL ? redisStore(process.env.REDIS_URL) : memoryStore(),
-      ttl: "30m",
-    }),
-  );
+  app.get("/health", healthHandler(sessions));
+  app.use(session(sessions));
 
   app.get("/", (req, res) => {
     req.session.views = (req.session.views ?? 0) + 1;
@@ -43,7 +44,15 @@ export function start(port) {
     res.status(204).end();
   });
 
-  return app.listen(port);
+  return Object.assign(app.listen(port), { sessions });
 }
 
-if (process.argv[1] === import.meta.filename) start(Number(process.env.PORT ?? 3000));
+if (process.argv[1] === import.meta.filename) {
+  const server = start(Number(process.env.PORT ?? 3000));
+  process.once("SIGTERM", async () => {
+    // Health says 404, then 503, for NOTICE milliseconds each: as long as the load balancer takes to notice.
+    await server.sessions.drain({ notice: Number(process.env.NOTICE ?? 0) });
+    server.close(() => server.sessions.close()); // once what is under way is answered
+    server.keepAliveTimeout = 1; // and no idle connection waited for
+  });
+}

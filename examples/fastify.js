@@ -13,18 +13,26 @@
  * $ curl -b jar -c jar localhost:3000/                                # 200 {"user":null,"views":1}
  */
 import Fastify from "fastify";
+import { createSessions, healthHandler } from "holdfast";
 import { session } from "holdfast/fastify";
 import { memoryStore } from "holdfast/memory";
 import { redisStore } from "holdfast/redis";
 
 /** @param {number} port */
 export async function start(port) {
-  const app = Fastify({ ajv: { customOptions: { coerceTypes: false } } });
-  await app.register(session, {
+  const sessions = createSessions({
     secret: process.env.SESSION_SECRET ?? "for this example only: 32 characters at least",
     store: process.env.REDIS_URL ? redisStore(process.env.REDIS_URL) : memoryStore(),
     ttl: "30m",
   });
+  const health = healthHandler(sessions);
+  const app = Fastify({ ajv: { customOptions: { coerceTypes: false } } });
+  app.get("/health", (request, reply) => {
+    reply.hijack();
+    health(request.raw, reply.raw);
+  });
+  await app.register(session, { sessions });
+  app.addHook("onClose", () => sessions.close());
 
   app.get("/", async ({ session }) => {
     session.views = (session.views ?? 0) + 1;
@@ -45,7 +53,15 @@ export async function start(port) {
   });
 
   await app.listen({ port });
-  return app.server;
+  return Object.assign(app.server, { app, sessions });
 }
 
-if (process.argv[1] === import.meta.filename) start(Number(process.env.PORT ?? 3000));
+if (process.argv[1] === import.meta.filename) {
+  const { app, sessions } = await start(Number(process.env.PORT ?? 3000));
+  process.once("SIGTERM", async () => {
+    // Health says 404, then 503, for NOTICE milliseconds each: as long as the load balancer takes to notice.
+    await sessions.drain({ notice: Number(process.env.NOTICE ?? 0) });
+    app.server.keepAliveTimeout = 1; // no idle connection is waited for
+    await app.close(); // once what is under way is answered; the hook closes the sessions
+  });
+}

@@ -11,6 +11,7 @@
  * $ curl -b jar -c jar -X POST localhost:3000/logout              # 204
  * $ curl -b jar -c jar localhost:3000/                            # 200 {"user":null,"views":1}
  */
+import { createSessions, healthHandler } from "holdfast";
 import { session } from "holdfast/koa";
 import { memoryStore } from "holdfast/memory";
 import { redisStore } from "holdfast/redis";
@@ -18,14 +19,19 @@ import Koa from "koa";
 
 /** @param {number} port */
 export function start(port) {
+  const sessions = createSessions({
+    secret: process.env.SESSION_SECRET ?? "for this example only: 32 characters at least",
+    store: process.env.REDIS_URL ? redisStore(process.env.REDIS_URL) : memoryStore(),
+    ttl: "30m",
+  });
+  const health = healthHandler(sessions);
   const app = new Koa();
-  app.use(
-    session({
-      secret: process.env.SESSION_SECRET ?? "for this example only: 32 characters at least",
-      store: process.env.REDIS_URL ? redisStore(process.env.REDIS_URL) : memoryStore(),
-      ttl: "30m",
-    }),
-  );
+  app.use(async (ctx, next) => {
+    if (ctx.path !== "/health") return next();
+    ctx.respond = false;
+    return health(ctx.req, ctx.res);
+  });
+  app.use(session(sessions));
 
   app.use(async (ctx) => {
     const { session } = ctx;
@@ -45,7 +51,15 @@ export function start(port) {
     }
   });
 
-  return app.listen(port);
+  return Object.assign(app.listen(port), { sessions });
 }
 
-if (process.argv[1] === import.meta.filename) start(Number(process.env.PORT ?? 3000));
+if (process.argv[1] === import.meta.filename) {
+  const server = start(Number(process.env.PORT ?? 3000));
+  process.once("SIGTERM", async () => {
+    // Health says 404, then 503, for NOTICE milliseconds each: as long as the load balancer takes to notice.
+    await server.sessions.drain({ notice: Number(process.env.NOTICE ?? 0) });
+    server.close(() => server.sessions.close()); // once what is under way is answered
+    server.keepAliveTimeout = 1; // and no idle connection waited for
+  });
+}

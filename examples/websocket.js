@@ -66,7 +66,14 @@ export function start(port) {
       socket.on("message", (message) => whileAlive(`${user}: ${message}`));
     });
   });
-  return server.listen(port);
+  return Object.assign(server.listen(port), { sockets, sessions });
 }
 
-if (process.argv[1] === import.meta.filename) start(Number(process.env.PORT ?? 3000));
+if (process.argv[1] === import.meta.filename) {
+  const server = start(Number(process.env.PORT ?? 3000));
+  process.once("SIGTERM", () => {
+    for (const socket of server.sockets.clients) socket.close(1001, "this server ends: connect again");
+    server.close(() => server.sessions.close()); // once what is under way is answered
+    server.keepAliveTimeout = 1; // and no idle connection waited for
+  });
+}

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import type { Server } from "node:http";
+import { connect } from "node:net";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import * as customStore from "../../examples/custom-store.js";
@@ -63,6 +64,34 @@ describe("an example run by node alone", () => {
       return answer !== undefined;
     }, `${name} to serve`);
     expect(answer?.status).toBeLessThan(500);
+    child.kill("SIGTERM");
+    const [code] = await once(child, "exit");
+    expect(code).toBe(0);
+  });
+
+  it.each(["express", "fastify"])("%s answers what is under way when it is told to end", async (name) => {
+    const port = await freePort();
+    const child = run(`${name}.js`, port);
+    const health = () => fetch(`http://localhost:${port}/health`).catch(() => undefined);
+    await until(async () => (await health())?.status === 200, `${name} to serve`);
+    const ended = once(child, "exit");
+    const socket = connect(port, "localhost");
+    let answer = "";
+    socket.on("data", (chunk) => {
+      answer += chunk;
+    });
+    const closed = once(socket, "close");
+    const body = '{"user":"ada"}';
+    const head = `POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+    socket.write(`${head}\r\n\r\n${body.slice(0, 5)}`);
+    // On a connection of its own, behind the first one: once it is answered, that has arrived too.
+    await health();
+    child.kill("SIGTERM");
+    await until(async () => (await health()) === undefined, `${name} to accept no more`);
+    socket.write(body.slice(5));
+    expect(await ended).toEqual([0, null]);
+    await closed;
+    expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*set-cookie: sid=[\s\S]*\{"user":"ada"\}/i);
   });
 });
 
