@@ -27,6 +27,18 @@ export type HeldName = keyof SendingMethods | "cork" | "uncork";
 /** Where a response that is held has its hold. */
 export const heldKey: unique symbol = Symbol("holdfast.held");
 
+/** Where a connection has who keeps its `destroy()` while a response is held. */
+export const cutKey: unique symbol = Symbol("holdfast.cut");
+
+/** What a response is sent on: a socket, or a stream of HTTP/2. */
+export interface HeldConnection {
+  [cutKey]?: ((cut: () => void) => void) | undefined;
+  destroy: Method;
+  readonly writableEnded: boolean;
+  /** HTTP/2: the other side has reset it. */
+  readonly closed?: boolean;
+}
+
 /** A response: HTTP/1, HTTP/2, or a stub. */
 export interface GatedResponse extends SendingMethods {
   [heldKey]?: { readonly isEnded: boolean } | undefined;
@@ -39,13 +51,17 @@ export interface GatedResponse extends SendingMethods {
   setHeader(name: string, value: string | string[]): unknown;
   getHeader(name: string): HeaderValue | undefined;
   removeHeader?(name: string): void;
-  destroy?(): unknown;
+  destroy?: Method;
   cork?: Method;
   uncork?: Method;
   writeContinue?: Method;
   writeProcessing?: Method;
   writeEarlyHints?: Method;
   writeInformation?: Method;
+  /** HTTP/1's connection; `null` while an earlier response of the same one is under way. */
+  readonly socket?: HeldConnection | null;
+  /** HTTP/2's. */
+  readonly stream?: HeldConnection;
   on?: ((event: string, listener: () => void) => EventEmitter) | undefined;
 }
 

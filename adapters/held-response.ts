@@ -6,6 +6,7 @@
  * and its refusals from it. Covering those one by one, as on HTTP/2, was measured at 12 µs a response.
  */
 import { type GatedResponse, type HeldName, heldKey, type Method, type Underlying } from "./gated-response.ts";
+import { holdConnection } from "./held-connection.ts";
 import type { ResponseHead } from "./response-head.ts";
 
 /** Headers to set before the held calls are made, by lower-case name. */
@@ -16,18 +17,22 @@ const informational = ["writeContinue", "writeProcessing", "writeEarlyHints", "w
 
 const refused = ["setHeader", "appendHeader", "setHeaders", "removeHeader"] as const;
 
+/** A call with its arguments; `cut` is the `destroy()` of the response or of its connection. */
+type HeldCall = { name: HeldName; args: unknown[] } | { name: "cut"; args: []; cut: () => void };
+
 /** One hold, from the first held call to `release` or `drop`. */
 export class HeldResponse {
   readonly #response: GatedResponse;
   readonly #under: Underlying;
   readonly #head: ResponseHead | undefined;
-  readonly #calls: { name: HeldName; args: unknown[] }[] = [];
+  readonly #calls: HeldCall[] = [];
   readonly #covered: [name: string, before: PropertyDescriptor | undefined][] = [];
   readonly #status: number | undefined;
   readonly #message: string | undefined;
   /** `end` is among the calls. */
   isEnded = false;
   #isDraining = false;
+  #letGo: () => void = () => {};
 
   /** `under`: the methods below the gate. `head`: the `writeHead` that is held, if that is what began it. */
   constructor(response: GatedResponse, under: Underlying, head: ResponseHead | undefined) {
@@ -62,9 +67,9 @@ export class HeldResponse {
     let wantsMore: unknown = true;
     let made = 0;
     try {
-      for (const { name, args } of this.#calls) {
-        const result = this.#make(name, args, headers);
-        if (name === "write") wantsMore = result;
+      for (const call of this.#calls) {
+        const result = call.name === "cut" ? call.cut() : this.#make(call.name, call.args, headers);
+        if (call.name === "write") wantsMore = result;
         made++;
       }
     } catch (error) {
@@ -93,7 +98,11 @@ export class HeldResponse {
   drop(error: unknown): void {
     this.#uncover();
     this.#restoreStatus();
-    for (const { args } of this.#calls) callBack(args, error);
+    for (const call of this.#calls) {
+      // Whoever wanted the connection cut still does, once the answer that comes instead has been sent.
+      if (call.name === "cut") this.#response.on?.("finish", call.cut);
+      else callBack(call.args, error);
+    }
   }
 
   /** A status set after the held call would have changed nothing either. */
@@ -109,6 +118,13 @@ export class HeldResponse {
     const response = this.#response;
     response[heldKey] = this;
     Object.defineProperty(response, "writableEnded", writableEnded);
+    // Whoever finds the response sent and cuts the connection (Express's final handler) cuts it behind that response.
+    this.#wrap("destroy", (method, args) => {
+      if (args.length > 0) return Reflect.apply(method, response, args);
+      this.#calls.push({ name: "cut", args: [], cut: () => Reflect.apply(method, response, []) });
+      return response;
+    });
+    this.#letGo = holdConnection(response, (cut) => void this.#calls.push({ name: "cut", args: [], cut }));
     // Node joins corked chunks of a chunked body into one.
     for (const name of ["cork", "uncork"] as const) this.#wrap(name, () => void this.keep(name, []));
     // A late `end`: the head has left.
@@ -130,7 +146,7 @@ export class HeldResponse {
 
   /** Replaces a method for as long as this hold lasts. */
   #wrap(
-    name: (typeof informational)[number] | "cork" | "uncork",
+    name: (typeof informational)[number] | "cork" | "uncork" | "destroy",
     act: (method: Method, args: unknown[]) => unknown,
   ): void {
     const response = this.#response;
@@ -154,6 +170,7 @@ export class HeldResponse {
   #uncover(): void {
     const response = this.#response;
     response[heldKey] = undefined;
+    this.#letGo();
     if (this.#covered.length === 0 && response._header === "held") response._header = null;
     for (const [name, before] of this.#covered) {
       if (before === undefined) Reflect.deleteProperty(response, name);
