@@ -5,6 +5,7 @@ import { http2Hosts, nodeHttp2Host } from "../support/http2-hosts.ts";
 import { outcomeOf, play, sceneNames } from "../support/response-matrix.ts";
 import { rows } from "./response-rows.ts";
 import { answers } from "./response-rows-by-hand.ts";
+import { compressedRows } from "./response-rows-compressed.ts";
 
 /** HTTP/2 has no such answers, or Node's compatibility API doesn't. */
 const notInHttp2 = ["writeProcessing", "an upgrade that nobody listens for", "a POST that expects 100-continue"];
@@ -14,7 +15,7 @@ const notByHand = ["writeContinue, writeProcessing, early hints"];
 
 describe("HTTP/2, every way a response ends", () => {
   for (const host of http2Hosts) {
-    for (const [name, row] of Object.entries(rows)) {
+    for (const [name, row] of Object.entries({ ...rows, ...compressedRows })) {
       if (notInHttp2.includes(name)) continue;
       for (const scene of sceneNames) {
         it(`${host.name}, ${name}, ${scene}`, async () => {

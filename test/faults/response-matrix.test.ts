@@ -16,13 +16,14 @@ import {
   withoutSession,
 } from "../support/response-matrix.ts";
 import { rows } from "./response-rows.ts";
+import { compressedRows } from "./response-rows-compressed.ts";
 
 describe("every way a response ends", () => {
   /** By scene and row: each framework's line. */
   const table = new Map<string, Map<string, Outcome>>();
 
   for (const host of hosts) {
-    for (const [name, row] of Object.entries(rows)) {
+    for (const [name, row] of Object.entries({ ...rows, ...compressedRows })) {
       if (row[host.framework] === undefined) continue;
       // Express 4 differs from 5 in who waits for async handlers, not in how a response leaves.
       for (const scene of host.name === "Express 4" ? sceneNames.slice(0, 2) : sceneNames) {
@@ -35,6 +36,14 @@ describe("every way a response ends", () => {
       }
     }
   }
+
+  it.each(hosts.map((host) => [host.name, host] as const))("%s: the compression packages compress", async (_, host) => {
+    for (const mounted of ["before", "after"]) {
+      const row = compressedRows[`json, compression mounted ${mounted}`] ?? {};
+      const stage = await stageOf(host, row);
+      expect(await talk(stage.port, requestText(row))).toMatch(/^content-encoding: gzip\r$/im);
+    }
+  });
 
   it("the table is the same in every framework", () => {
     for (const [line, byHost] of table) {

@@ -1,10 +1,8 @@
 /** Rows of the response matrix: the ways to answer that every framework has, each as its users write it. */
 import { createReadStream, readFileSync } from "node:fs";
 import { Readable } from "node:stream";
-import { createGzip } from "node:zlib";
-import type { Handlers, Wrapping } from "../support/response-hosts.ts";
+import type { Handlers } from "../support/response-hosts.ts";
 import type { Row } from "../support/response-matrix.ts";
-import { compress } from "../support/wrapping-middleware.ts";
 
 const file: string = `${import.meta.dirname}/response-rows.ts`;
 const content: Buffer = readFileSync(file);
@@ -15,7 +13,7 @@ export function boom(): Error {
 }
 
 /** An answer of status, headers and body, sent at once. */
-function plain(code: number, headers: Record<string, string>, body?: string | Buffer | object): Row {
+export function plain(code: number, headers: Record<string, string>, body?: string | Buffer | object): Row {
   return {
     status: code,
     express: (_request, response, scene) => {
@@ -39,7 +37,8 @@ function plain(code: number, headers: Record<string, string>, body?: string | Bu
   };
 }
 
-const redirect: Row = {
+/** A redirect, by the framework's own call. */
+export const redirect: Row = {
   status: 302,
   express: (_request, response, scene) => {
     scene.touch();
@@ -123,7 +122,7 @@ const ownHeaders: Handlers = {
 };
 
 /** A stream that the framework sends. */
-function streamed(parts: () => Iterable<string | Buffer>): Row {
+export function streamed(parts: () => Iterable<string | Buffer>): Row {
   const source = (): Readable => Readable.from(parts(), { objectMode: false });
   return {
     express: (_request, response, scene) => {
@@ -145,7 +144,8 @@ function streamed(parts: () => Iterable<string | Buffer>): Row {
 
 const words: Row = streamed(() => ["one ", "two ", "three"]);
 
-const thrown: Row = {
+/** A handler that throws. */
+export const thrown: Row = {
   status: 500,
   express: (_request, _response, scene) => {
     scene.touch();
@@ -172,29 +172,6 @@ const rejected: Row = {
   express: (_request, _response, scene) => failLater(scene),
   koa: (_ctx, scene) => failLater(scene),
   fastify: (_request, _reply, scene) => failLater(scene),
-};
-
-/** The response compressed by middleware. */
-const compression: Wrapping = {
-  express: (request, response, next) => {
-    if (request.path === "/row") compress(response.vary("Accept-Encoding"));
-    next();
-  },
-  koa: async (ctx, next) => {
-    await next();
-    if (!(ctx.body instanceof Readable)) return;
-    ctx.set("Content-Encoding", "gzip");
-    ctx.vary("Accept-Encoding");
-    ctx.body = ctx.body.pipe(createGzip({ level: 0 }));
-  },
-  fastify: (app) => {
-    app.addHook("onSend", async (_request, reply, payload) => {
-      if (!(payload instanceof Readable)) return payload;
-      const vary = [reply.getHeader("vary") ?? [], "Accept-Encoding"].flat().join(", ");
-      reply.headers({ "content-encoding": "gzip", vary });
-      return payload.pipe(createGzip({ level: 0 }));
-    });
-  },
 };
 
 /** An informational response, then the final one. */
@@ -253,6 +230,4 @@ export const rows: Record<string, Row> = {
     ...plain(200, {}, "no upgrade here"),
     headers: ["Connection: Upgrade, close", "Upgrade: websocket"],
   },
-  "compression mounted before": { ...streamed(() => ["x".repeat(5000), "y".repeat(70_000)]), before: compression },
-  "compression mounted after": { ...streamed(() => ["x".repeat(5000), "y".repeat(70_000)]), after: compression },
 };

@@ -128,9 +128,9 @@ export const http2Hosts: readonly Host[] = [
     async start(row, sessions) {
       const director = new Director();
       const app = Fastify({ http2: true });
-      row.before?.fastify(app as never); // the same app, typed by its server
+      await row.before?.fastify(app as never); // the same app, typed by its server
       if (sessions) await app.register(fastifySession, { sessions });
-      row.after?.fastify(app as never); // as above
+      await row.after?.fastify(app as never); // as above
       app.addHook("onError", async (_request, _reply, error) => director.failed(error));
       app.all("/row", (request, reply) =>
         row.fastify?.(

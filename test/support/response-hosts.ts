@@ -31,7 +31,7 @@ export interface Scene {
 export interface Wrapping {
   express: RequestHandler;
   koa: Koa.Middleware;
-  fastify(app: FastifyInstance): void;
+  fastify(app: FastifyInstance): unknown;
 }
 
 /** One way to answer, written as each framework's users would. A framework that lacks it has no handler. */
@@ -158,9 +158,9 @@ const fastifyHost: Host = {
   async start(row, sessions) {
     const director = new Director();
     const app = Fastify({ forceCloseConnections: true });
-    row.before?.fastify(app);
+    await row.before?.fastify(app);
     if (sessions) await app.register(fastifySession, { sessions });
-    row.after?.fastify(app);
+    await row.after?.fastify(app);
     app.addHook("onError", async (_request, _reply, error) => director.failed(error));
     app.all("/row", (request, reply) =>
       row.fastify?.(

@@ -239,7 +239,8 @@ function headersOf(text: string): Headers {
 function addedHeaders(text: string, expected: string): Headers {
   const { cacheControl, vary, otherCookies } = headersOf(text);
   const before = headersOf(expected).vary;
-  return { cacheControl, vary: vary.toSorted((a, b) => before.indexOf(b) - before.indexOf(a)), otherCookies };
+  const place = (name: string): number => (before.includes(name) ? before.indexOf(name) : before.length);
+  return { cacheControl, vary: vary.toSorted((a, b) => place(a) - place(b)), otherCookies };
 }
 
 /** `no-store` with a cookie, unless the app has a say; `Vary: Cookie` where the session was used in time. */
