@@ -10,7 +10,7 @@ import type { Store } from "./store.ts";
 
 /** So many slow failures in a row, without a success between them, open the breaker. */
 const openAfter = 5;
-/** A failure that was faster costs nobody anything, and keeps its own reason. */
+/** A failure that was faster costs nobody anything, and keeps its own reason; at most half of what a request may wait. */
 const slowMs = 100;
 /** How often an open breaker asks whether the store is back. */
 const probeEveryMs = 250;
@@ -37,7 +37,7 @@ export class Breakers {
     const domain = `${side} ${this.#store.shardOf?.(key) ?? ""}`;
     let breaker = this.#byDomain.get(domain);
     if (breaker === undefined) {
-      breaker = new Breaker(() => this.#probe(side, key));
+      breaker = new Breaker(() => this.#probe(side, key), Math.min(slowMs, this.#timeoutMs / 2));
       this.#byDomain.set(domain, breaker);
     }
     return breaker.run(call);
@@ -68,11 +68,13 @@ class Breaker {
   readonly #probe: () => Promise<void>;
   /** A slow failure was counted, and no success since. Until then no call takes the way through the state machine. */
   #hasFailed = false;
+  readonly #slowMs: number;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(probe: () => Promise<void>) {
+  constructor(probe: () => Promise<void>, slowFromMs: number) {
     this.#probe = probe;
+    this.#slowMs = slowFromMs;
     this.#policy.onBreak(() => this.#startProbing());
     this.#policy.onReset(() => clearTimeout(this.#timer));
   }
@@ -84,7 +86,7 @@ class Breaker {
     try {
       result = await call();
     } catch (error) {
-      if (error instanceof Error && performance.now() - start >= slowMs) await this.#count(error);
+      if (error instanceof Error && performance.now() - start >= this.#slowMs) await this.#count(error);
       throw error;
     }
     if (this.#hasFailed) await this.#succeed();

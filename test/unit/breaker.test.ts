@@ -7,10 +7,13 @@ import { probeStore } from "../support/probe-store.ts";
 
 const secret = "the newest secret, of thirty-two characters";
 
-async function setUp(wrap: (store: ReturnType<typeof probeStore>) => Store = (store) => store) {
+async function setUp(
+  wrap: (store: ReturnType<typeof probeStore>) => Store = (store) => store,
+  storeTimeout: number = 150,
+) {
   const inner = probeStore(memoryStore());
   const { cookie } = await signIn(createSessions({ secret, store: inner }), { user: "alice" });
-  const sessions = createSessions({ secret, store: wrap(inner), storeTimeout: 150 });
+  const sessions = createSessions({ secret, store: wrap(inner), storeTimeout });
   return { inner, sessions, client: new Client(sessions, cookie) };
 }
 
@@ -31,6 +34,15 @@ describe("the circuit breaker", () => {
       message: expect.stringContaining("is not asked") as string,
     });
     expect(inner.count()).toBe(0);
+    hold.release();
+    await sessions.close();
+  });
+
+  it("opens with a storeTimeout below 100 ms too: waiting that long is what its callers are spared", async () => {
+    const { inner, client, sessions } = await setUp(undefined, 30);
+    const hold = inner.hold("read");
+    await openReads(client);
+    await expect(client.arrive()).rejects.toMatchObject({ message: expect.stringContaining("is not asked") as string });
     hold.release();
     await sessions.close();
   });
