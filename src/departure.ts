@@ -15,14 +15,13 @@ export function deliverCookie(exchange: Exchange, state: SessionState, browser: 
     const maxAgeMs = cookieLifetime(exchange, state);
     const isDue = state.isCookieDue || (state.isExtended && maxAgeMs !== null) || isOverwritten(exchange, state);
     if (!isDue || context.endedIds.has(state.id)) return;
-    if (send(context, exchange, state.id, (attributes) => liveCookie(state, attributes, maxAgeMs))) {
-      state.isCookieDue = false;
+    const isSent = send(context, exchange, state.id, (attributes) => liveCookie(state, attributes, maxAgeMs));
+    // What can't be sent was reported: a later commit of the same response can't send it either.
+    state.isCookieDue = false;
+    if (isSent) {
       state.isCookieSet = true;
       state.isClearDue = false;
       browser.hasCookie = true;
-    } else if (exchange.headersSent || exchange.closed) {
-      // Reported; a later commit of the same response can't send it either.
-      state.isCookieDue = false;
     }
     state.isExtended = false;
   } else if (state.isClearDue && browser.hasCookie) {

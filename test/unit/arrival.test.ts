@@ -335,6 +335,32 @@ describe("after the response left", () => {
     }
   });
 
+  it("a cookie that browsers would refuse is not set, and reported once a request, however often it is saved", async () => {
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    try {
+      const { sessions } = setUp({ cookie: { sameSite: () => "none", secure: "auto" } });
+      const skipped: SessionEvents["cookieSkipped"][] = [];
+      sessions.on("cookieSkipped", (event) => void skipped.push(event));
+      const client = new Client(sessions);
+      for (let request = 1; request <= 2; request++) {
+        let id = "";
+        const exchange = await client.request(async (session) => {
+          for (let step = 0; step < 3; step++) {
+            session.step = step;
+            await session.save();
+          }
+          session.last = true;
+          id = session.id;
+        });
+        expect([exchange.setCookies, skipped.splice(0)]).toEqual([[], [{ id, reason: "insecure" }]]);
+      }
+      expect(warn).toHaveBeenCalledTimes(1);
+      expect(String(warn.mock.calls[0]?.[0])).toContain("serve HTTPS");
+    } finally {
+      warn.mockRestore();
+    }
+  });
+
   it("each call has the whole storeTimeout again, and a failure is reported, not thrown", async () => {
     const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
     try {
