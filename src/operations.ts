@@ -58,9 +58,9 @@ export class Operations {
     while (this.#running > 0) await this.#tail;
   }
 
-  /** An operation of this name was done after all. */
-  forget(name: string): void {
-    this.#unfinished?.delete(name);
+  /** Operations of these names were done after all, or are nobody's concern any more. */
+  forget(...names: readonly string[]): void {
+    for (const name of names) this.#unfinished?.delete(name);
   }
 
   /** @throws {SessionError} the failure of an operation that did not succeed since */

@@ -46,12 +46,17 @@ export interface SessionOptions {
    * @default "before-response"
    */
   commit?: "before-response" | "background";
-  /** How long one request may wait for the store in all, retries included. @default "1s" */
+  /**
+   * How long one request may wait for the store in all, retries included. A call that cost 100 ms, or half of this where
+   * that is less, and failed counts towards the circuit breaker. @default "1s"
+   */
   storeTimeout?: Duration;
   /**
    * What a store that fails to load does to a request. `"fail"`: a 503 at the first access to the session.
    * `"anonymous"`: a session without data that is not saved (`isDegraded`), no cookie set or cleared; `destroy()`,
-   * `renew()`, `regenerate()` and `update()` still reject. A save that failed is a 503 either way. @default "fail"
+   * `renew()`, `regenerate()`, `update()` and `reload()` still reject. A failed end or login is a 503 even where the app
+   * did not wait for it or caught the rejection; after the others the page is the app's. A save of a session that *was*
+   * loaded is a 503 if it fails, either way. @default "fail"
    */
   onStoreError?: "fail" | "anonymous";
   /**

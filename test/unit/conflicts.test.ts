@@ -108,6 +108,35 @@ describe('onStoreError: "anonymous"', () => {
     expect(request.exchange.setCookies).toEqual([]);
   });
 
+  it.each(["update", "reload", "touch"] as const)(
+    "serves the page of an app that caught a rejected %s()",
+    async (member) => {
+      const { client, store } = await setUp({ onStoreError: "anonymous" });
+      store.failing.add("read");
+      store.forget();
+      const exchange = await client.request(async (session) => {
+        await (member === "update" ? session.update(() => {}) : session[member]()).catch(() => {});
+        session.views = 1;
+      });
+      expect(exchange.setCookies).toEqual([]);
+      expect(store.count("write")).toBe(0);
+    },
+  );
+
+  it.each(["destroy", "renew", "regenerate"] as const)(
+    "is a 503 after a %s() that failed, caught or not",
+    async (member) => {
+      const { client, store } = await setUp({ onStoreError: "anonymous" });
+      store.failing.add("read");
+      for (const isCaught of [true, false]) {
+        const { session, visit } = await client.arrive();
+        if (isCaught) await session[member]().catch(() => {});
+        else void session[member]();
+        await expect(visit.commit()).rejects.toMatchObject({ status: 503 });
+      }
+    },
+  );
+
   it("does not make a failed save of a loaded session a success", async () => {
     const { client, store } = await setUp({ onStoreError: "anonymous" });
     const request = await client.arrive();
