@@ -2,8 +2,9 @@
  * How one reply leaves under the Fastify plugin: the commit in `onSend`, once whatever the app does (a handler that
  * sends without returning, an error page after a failed save), and the look at the end. Made by `fastify.ts`.
  *
- * A handler that goes on after its client went away is followed when it answers; where it returns nothing Fastify tells
- * nobody, and what it changed since is not saved: such a handler calls `await request.session.save()`.
+ * A handler that goes on after its client went away is followed when it answers, a hijacked reply when `raw.end()` is
+ * called. One that then returns nothing and ends nothing is over for nobody: Fastify tells no plugin, and what it changed
+ * since is not saved, as in Express. It calls `await request.session.save()`.
  */
 import { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";

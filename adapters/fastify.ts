@@ -16,6 +16,7 @@ import {
 import { Departure } from "./fastify-departure.ts";
 import { FastifyExchange } from "./fastify-exchange.ts";
 import { FastifySession, type FastifyUserSession } from "./fastify-session.ts";
+import { whenOver } from "./response-over.ts";
 
 export { passportDeserializer, passportSerializer, type StoredLogin } from "./fastify-passport.ts";
 export type { FastifySession, FastifyUserSession, SessionAccess } from "./fastify-session.ts";
@@ -63,7 +64,7 @@ async function plugin(fastify: FastifyInstance, options: SessionPluginOptions): 
     if (visit.skipped) return done();
     const departure = new Departure(request, reply, visit);
     departuresOf(request)[departureKey] = departure;
-    reply.raw.once("close", () => departure.finish());
+    whenOver(reply.raw, () => departure.finish());
     return visit.begin() ?? done();
   });
 

@@ -16,6 +16,7 @@ import {
 } from "../src/index.ts";
 import { runAndCommit } from "./koa-commit.ts";
 import { KoaExchange } from "./koa-exchange.ts";
+import { whenOver } from "./response-over.ts";
 
 declare module "koa" {
   interface ExtendableContext {
@@ -39,16 +40,19 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Koa.Middl
     defineAccessor(ctx.app.context);
     const visit = sessions.visit(new KoaExchange(ctx));
     if (visit.skipped) return next();
-    let isClosed = false;
-    ctx.res.once("close", () => {
-      isClosed = true;
+    let isRunning = true;
+    let isOver = false;
+    whenOver(ctx.res, () => {
+      isOver = true;
+      // A handler whose client went away is still at work: what it changes is saved below.
+      if (!isRunning) void visit.finish();
     });
     await visit.begin();
     try {
       await runAndCommit(ctx, next, visit, sessions.options.cookie.name);
     } finally {
-      if (isClosed) void visit.finish();
-      else ctx.res.once("close", () => void visit.finish());
+      isRunning = false;
+      if (isOver) void visit.finish();
     }
   };
 }
