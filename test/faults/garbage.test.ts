@@ -2,19 +2,18 @@
  * Whatever stands under a session's key in Redis: a new anonymous session, one report with the public id, the record
  * left alone. Never a 5xx (but for a newer format), a polluted prototype or another user's data.
  */
-import { randomInt } from "node:crypto";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { createSessions, type SessionEvents, type SessionOptions, type Sessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { Browser } from "../support/browser.ts";
+import { seed, tally, times } from "../support/counts.ts";
 import { Client } from "../support/exchange.ts";
 import { type Framework, frameworks, type Routes } from "../support/frameworks.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 const secret = "a secret of the tests of garbage, long enough";
-const seed = Number(process.env.HOLDFAST_SEED ?? randomInt(2 ** 31));
 let server: RedisServer;
 let redis: Redis;
 
@@ -165,6 +164,7 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       expect(new Set(rejected.map((event) => `${event.reason} ${event.id}`))).toEqual(new Set([`garbage ${id}`]));
       expect(JSON.stringify(rejected)).not.toContain("mallory");
       await redis.unlink(key);
+      tally("T13", "corruptions by hand, over HTTP");
     },
   );
 
@@ -211,60 +211,67 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
 });
 
 describe(`any bytes under the key (seed ${seed})`, () => {
-  it("random, cut short or changed: the user's own session or an anonymous one, one report, and writing works", async () => {
-    const sessions = createSessions({ secret, store: redisStore(server.url), storeTimeout: "5s" });
-    onTestFinished(() => sessions.close());
-    const rejected: SessionEvents["rejected"][] = [];
-    sessions.on("rejected", (event) => void rejected.push(event));
-    const client = new Client(sessions);
-    let id = "";
-    await client.request((session) => {
-      Object.assign(session, { user: "alice", roles: ["reader"], nested: { deep: [1, 2, { three: null }] } });
-      id = session.id;
-    });
-    const { cookie } = client;
-    const key = `holdfast:${id}`;
-    const sound = (await redis.getBuffer(key)) ?? Buffer.of();
-    const bytes = fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array));
-    const position = fc.nat(sound.length - 1);
-    const spoilt = fc.oneof(
-      bytes,
-      position.map((end) => sound.subarray(0, end)),
-      fc.tuple(position, bytes).map(([at, more]) => Buffer.concat([sound.subarray(0, at), more, sound.subarray(at)])),
-      fc.tuple(position, bytes).map(([at, more]) => Buffer.concat([sound.subarray(0, at), more])),
-      bytes.map((more) => Buffer.concat([sound.subarray(0, 70), more])),
-      fc.json().map((text) => Buffer.concat([sound.subarray(0, 70), Buffer.from(`\n${text}`)])),
-      fc.tuple(position, fc.nat(255)).map(([at, byte]) => Buffer.from(sound).fill(byte, at, at + 1)),
-    );
-    await fc.assert(
-      fc.asyncProperty(spoilt, async (record) => {
-        await redis.set(key, record, "PX", 60_000);
-        rejected.length = 0;
-        const visitor = new Client(sessions, cookie);
-        const request = await visitor.arrive().catch((error: { status?: number }) => error.status);
-        if (typeof request === "number" || request === undefined) {
-          // Another format revision, which only these bytes can claim.
-          expect([request, /^H[02-9A-Z]/.test(record.toString("latin1"))]).toEqual([503, true]);
-          return;
-        }
-        const { session } = request;
-        const isOwn = session.id === id;
-        expect(Object.getPrototypeOf(Object.getPrototypeOf(session))).toBe(Object.prototype);
-        if (isOwn) expect(rejected).toEqual([]);
-        else {
-          expect({ ...session }).toEqual({});
-          expect(rejected.filter((event) => event.id === id && event.reason === "garbage").length).toBeLessThan(2);
-        }
-        // A tombstone that nobody wrote may stand there: then only a login begins a session.
-        await session.renew();
-        session.mark = "yes";
-        const exchange = await visitor.leave(request);
-        expect(exchange.setCookies).toHaveLength(1);
-        await visitor.request((next) => expect(next.mark).toBe("yes"));
-        expect(await redis.exists(key)).toBe(1);
-      }),
-      { numRuns: 1000, seed },
-    );
-    expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
-  }, 60_000);
+  const records = times(1000, 100_000);
+
+  it(
+    "random, cut short or changed: the user's own session or an anonymous one, one report, and writing works",
+    async () => {
+      const sessions = createSessions({ secret, store: redisStore(server.url), storeTimeout: "5s" });
+      onTestFinished(() => sessions.close());
+      const rejected: SessionEvents["rejected"][] = [];
+      sessions.on("rejected", (event) => void rejected.push(event));
+      const client = new Client(sessions);
+      let id = "";
+      await client.request((session) => {
+        Object.assign(session, { user: "alice", roles: ["reader"], nested: { deep: [1, 2, { three: null }] } });
+        id = session.id;
+      });
+      const { cookie } = client;
+      const key = `holdfast:${id}`;
+      const sound = (await redis.getBuffer(key)) ?? Buffer.of();
+      const bytes = fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array));
+      const position = fc.nat(sound.length - 1);
+      const spoilt = fc.oneof(
+        bytes,
+        position.map((end) => sound.subarray(0, end)),
+        fc.tuple(position, bytes).map(([at, more]) => Buffer.concat([sound.subarray(0, at), more, sound.subarray(at)])),
+        fc.tuple(position, bytes).map(([at, more]) => Buffer.concat([sound.subarray(0, at), more])),
+        bytes.map((more) => Buffer.concat([sound.subarray(0, 70), more])),
+        fc.json().map((text) => Buffer.concat([sound.subarray(0, 70), Buffer.from(`\n${text}`)])),
+        fc.tuple(position, fc.nat(255)).map(([at, byte]) => Buffer.from(sound).fill(byte, at, at + 1)),
+      );
+      await fc.assert(
+        fc.asyncProperty(spoilt, async (record) => {
+          await redis.set(key, record, "PX", 60_000);
+          rejected.length = 0;
+          const visitor = new Client(sessions, cookie);
+          const request = await visitor.arrive().catch((error: { status?: number }) => error.status);
+          if (typeof request === "number" || request === undefined) {
+            // Another format revision, which only these bytes can claim.
+            expect([request, /^H[02-9A-Z]/.test(record.toString("latin1"))]).toEqual([503, true]);
+            return;
+          }
+          const { session } = request;
+          const isOwn = session.id === id;
+          expect(Object.getPrototypeOf(Object.getPrototypeOf(session))).toBe(Object.prototype);
+          if (isOwn) expect(rejected).toEqual([]);
+          else {
+            expect({ ...session }).toEqual({});
+            expect(rejected.filter((event) => event.id === id && event.reason === "garbage").length).toBeLessThan(2);
+          }
+          // A tombstone that nobody wrote may stand there: then only a login begins a session.
+          await session.renew();
+          session.mark = "yes";
+          const exchange = await visitor.leave(request);
+          expect(exchange.setCookies).toHaveLength(1);
+          await visitor.request((next) => expect(next.mark).toBe("yes"));
+          expect(await redis.exists(key)).toBe(1);
+        }),
+        { numRuns: records, seed },
+      );
+      tally("T13", "records of any bytes", records);
+      expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
+    },
+    times(60_000, 1_800_000),
+  );
 });

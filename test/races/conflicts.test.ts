@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { createSessions, type SessionEvents, type SessionOptions, type Sessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { Browser } from "../support/browser.ts";
+import { tally, times } from "../support/counts.ts";
 import { deferred } from "../support/deferred.ts";
 import { type Framework, frameworks, type Routes } from "../support/frameworks.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -54,19 +55,23 @@ function routesWithBarrier(writers: number): Routes {
 describe.each(frameworks.map((framework) => [framework.name, framework] as const))("with %s", (_, framework) => {
   it("50 plain read-modify-writes of one key from two nodes: 50 counted, or each loss is reported as a conflict", async () => {
     const writers = 50;
-    const routes = routesWithBarrier(writers);
-    const nodes = [await node(framework, routes), await node(framework, routes)];
-    const conflicts: SessionEvents["conflict"][] = [];
-    for (const { sessions } of nodes) sessions.on("conflict", (event) => void conflicts.push(event));
-    const browser = new Browser(nodes[0]?.url ?? "");
-    await browser.get("/begin");
-    const calls = Array.from({ length: writers }, (_, index) => browser.at(nodes[index % 2]?.url ?? ""));
-    // Each adds another amount: two requests that write the same value agree, and lose nothing of their own.
-    const answers = await Promise.all(calls.map((call, index) => call.get(`/write?stock=${index + 1}`)));
-    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
-    expect(conflicts).toHaveLength(writers - 1);
-    expect(new Set(conflicts.map(({ key }) => key))).toEqual(new Set(["stock"]));
-  });
+    const rounds = times(1, 20);
+    for (let round = 0; round < rounds; round++) {
+      const routes = routesWithBarrier(writers);
+      const nodes = [await node(framework, routes), await node(framework, routes)];
+      const conflicts: SessionEvents["conflict"][] = [];
+      for (const { sessions } of nodes) sessions.on("conflict", (event) => void conflicts.push(event));
+      const browser = new Browser(nodes[0]?.url ?? "");
+      await browser.get("/begin");
+      const calls = Array.from({ length: writers }, (_, index) => browser.at(nodes[index % 2]?.url ?? ""));
+      // Each adds another amount: two requests that write the same value agree, and lose nothing of their own.
+      const answers = await Promise.all(calls.map((call, index) => call.get(`/write?stock=${index + 1}`)));
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+      expect(conflicts).toHaveLength(writers - 1);
+      expect(new Set(conflicts.map(({ key }) => key))).toEqual(new Set(["stock"]));
+    }
+    tally("T1", "rounds of 50 plain writers of one key, each loss reported", rounds);
+  }, 60_000);
 
   it("an onConflict resolver decides a key that both nodes changed, and the answer after it shows the result", async () => {
     const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);

@@ -2,19 +2,19 @@
  * Nobody ever sees another user's data: many clients on a small pool of connections, with requests that are aborted at
  * random and connections to Redis that are cut in the middle of commands. Each session's data name their owner.
  */
-import { randomInt } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createSessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { Browser } from "../support/browser.ts";
+import { randomBy, seed, tally, times } from "../support/counts.ts";
 import { until } from "../support/deferred.ts";
 import { frameworks, type Routes } from "../support/frameworks.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 const secret = "a secret of the tests of crossing, long enough";
 const clients = 64;
-const requestsEach = 50;
-const seed = Number(process.env.HOLDFAST_SEED ?? randomInt(2 ** 31));
+/** A million in all, over the three frameworks. */
+const requestsEach = times(50, 5_210);
 let redis: RedisServer;
 
 beforeAll(async () => {
@@ -58,37 +58,26 @@ interface Tally {
 
 const paths = ["/read", "/read", "/write?value=1", "/write?value=2", "/count", "/renew"] as const;
 
-/** Numbers from 0 to 1 by a seed (mulberry32). */
-function randomBy(seedOfIt: number): () => number {
-  let state = seedOfIt;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** One user, whose requests go two at a time to both nodes; about one in ten is aborted. */
-async function drive(urls: readonly string[], owner: string, random: () => number, tally: Tally): Promise<void> {
+async function drive(urls: readonly string[], owner: string, random: () => number, seen: Tally): Promise<void> {
   let browser = new Browser("http://127.0.0.1");
   const one = async (url: string, path: string, abortAfterMs: number | undefined): Promise<void> => {
     const init = abortAfterMs === undefined ? {} : { signal: AbortSignal.timeout(abortAfterMs) };
     const answer = await browser.get(new URL(path, url).href, init).catch((error: Error) => error);
     if (answer instanceof Error) {
-      if (abortAfterMs === undefined) tally.wrong.push(`${path}: ${answer.message}`);
-      else tally.aborted += 1;
+      if (abortAfterMs === undefined) seen.wrong.push(`${path}: ${answer.message}`);
+      else seen.aborted += 1;
       return;
     }
-    tally.answered += 1;
-    if (answer.status === 503) tally.unavailable += 1;
-    else if (answer.status !== 200 && answer.status !== 401) tally.wrong.push(`${path}: ${answer.status}`);
+    seen.answered += 1;
+    if (answer.status === 503) seen.unavailable += 1;
+    else if (answer.status !== 200 && answer.status !== 401) seen.wrong.push(`${path}: ${answer.status}`);
     else if (answer.status === 200) {
-      const seen = answer.json().owner ?? null;
+      const owned = answer.json().owner ?? null;
       // `null`: a renewal's cookie was lost with its answer.
-      if (seen !== owner && seen !== null) tally.wrong.push(`${path}: ${owner} saw ${String(seen)}`);
-      if (seen === owner) tally.own += 1;
-      if (seen === null) browser = new Browser("http://127.0.0.1");
+      if (owned !== owner && owned !== null) seen.wrong.push(`${path}: ${owner} saw ${String(owned)}`);
+      if (owned === owner) seen.own += 1;
+      if (owned === null) browser = new Browser("http://127.0.0.1");
     }
   };
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T; // never beyond the end
@@ -101,32 +90,39 @@ async function drive(urls: readonly string[], owner: string, random: () => numbe
 }
 
 describe.each(frameworks.map((framework) => [framework.name, framework] as const))("with %s", (_, framework) => {
-  it(`${clients} clients, aborts and cut connections: no answer shows another's data (seed ${seed})`, async () => {
-    const engines = [0, 1].map(() => createSessions({ secret, store: redisStore(redis.url), storeTimeout: "5s" }));
-    const apps = await Promise.all(engines.map((engine) => framework.start(engine, routes)));
-    const urls = apps.map(({ url }) => url);
-    const tally: Tally = { answered: 0, own: 0, aborted: 0, unavailable: 0, wrong: [] };
-    let isRunning = true;
-    let kills = 0;
-    const killing = (async () => {
-      while (isRunning) {
-        // At each 300 answers or so, whatever is on the wire then is cut.
-        const next = tally.answered + 300;
-        await until(() => !isRunning || tally.answered >= next, "answers", 30_000);
-        if (isRunning) kills += Number((await redis.command("CLIENT", "KILL", "TYPE", "normal")).replace(":", ""));
-      }
-    })();
-    await Promise.all(
-      Array.from({ length: clients }, (_, index) => drive(urls, `user${index}`, randomBy(seed + index), tally)),
-    );
-    isRunning = false;
-    await killing;
-    expect(tally.wrong).toEqual([]);
-    expect(tally.answered + tally.aborted).toBeGreaterThanOrEqual(clients * requestsEach);
-    expect(tally.own).toBeGreaterThan(tally.answered * 0.8);
-    expect([tally.aborted > 50, kills > 5]).toEqual([true, true]);
-    expect(tally.unavailable).toBeLessThan(tally.answered / 20);
-    for (const app of apps) await app.close();
-    for (const engine of engines) await engine.close();
-  }, 60_000);
+  it(
+    `${clients} clients, aborts and cut connections: no answer shows another's data (seed ${seed})`,
+    async () => {
+      const engines = [0, 1].map(() => createSessions({ secret, store: redisStore(redis.url), storeTimeout: "5s" }));
+      const apps = await Promise.all(engines.map((engine) => framework.start(engine, routes)));
+      const urls = apps.map(({ url }) => url);
+      const seen: Tally = { answered: 0, own: 0, aborted: 0, unavailable: 0, wrong: [] };
+      let isRunning = true;
+      let kills = 0;
+      const killing = (async () => {
+        while (isRunning) {
+          // At each 300 answers or so, whatever is on the wire then is cut.
+          const next = seen.answered + 300;
+          await until(() => !isRunning || seen.answered >= next, "answers", 30_000);
+          if (isRunning) kills += Number((await redis.command("CLIENT", "KILL", "TYPE", "normal")).replace(":", ""));
+        }
+      })();
+      await Promise.all(
+        Array.from({ length: clients }, (_, index) => drive(urls, `user${index}`, randomBy(seed + index), seen)),
+      );
+      isRunning = false;
+      await killing;
+      expect(seen.wrong).toEqual([]);
+      tally("T10", "requests, none saw another's data", seen.answered + seen.aborted);
+      tally("T10", "of them aborted", seen.aborted);
+      tally("T10", "connections cut", kills);
+      expect(seen.answered + seen.aborted).toBeGreaterThanOrEqual(clients * requestsEach);
+      expect(seen.own).toBeGreaterThan(seen.answered * 0.8);
+      expect([seen.aborted > 50, kills > 5]).toEqual([true, true]);
+      expect(seen.unavailable).toBeLessThan(seen.answered / 20);
+      for (const app of apps) await app.close();
+      for (const engine of engines) await engine.close();
+    },
+    times(60_000, 3_600_000),
+  );
 });

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSessions, memoryStore } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
+import { seed, tally, times } from "../support/counts.ts";
 import { Client, type Request } from "../support/exchange.ts";
 import { probeStore } from "../support/probe-store.ts";
 
@@ -103,64 +104,77 @@ const act = fc.record({
   waitMs: fc.constantFrom(0, 1, 2_999, 3_000, 20_000, 59_999, 60_000),
 });
 
-describe("two engines on one store", () => {
-  it("do whatever one perfect session would, for any sequence of requests", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(act, { maxLength: 30 }), async (acts) => {
-        const clock = manualClock(1_700_000_000_000);
-        const store = memoryStore({ clock: () => clock.now() });
-        const engines = [0, 1].map(() => createSessions({ secret, store, ttl, absoluteTimeout, touchInterval: 0 }));
-        const model: Model = { now: clock.now(), data: undefined, idleAt: 0, absoluteAt: 0 };
-        let cookie: string | undefined;
-        for (const { step, node, waitMs } of acts) {
-          clock.advance(waitMs);
-          model.now = clock.now();
-          if (model.now >= model.idleAt || model.now >= model.absoluteAt) model.data = undefined;
-          const client = new Client(engines[node] ?? engines[0]!, cookie);
-          await client.request(async (session, request) => {
-            expect({ ...session }).toEqual({ ...model.data });
-            expect(Object.keys(session).sort()).toEqual(Object.keys(model.data ?? {}).sort());
-            await step.run(session, request, model);
-          });
-          step.apply(model);
-          model.idleAt = model.now + ttl;
-          cookie = client.cookie;
-        }
-        await Promise.all(engines.map((engine) => engine.close()));
-      }),
-      { numRuns: 1500 },
-    );
-  });
+const sequences = times(1500, 10_000);
+const interleavings = times(150, 2000);
 
-  it("lose no key and no increment, however parallel requests interleave", async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.scheduler(), fc.integer({ min: 2, max: 6 }), async (scheduler, writers) => {
-        const inner = probeStore(memoryStore());
-        const scheduled = <T>(label: string, call: () => Promise<T>): Promise<T> =>
-          scheduler.schedule(Promise.resolve(), label).then(call);
-        const store = {
-          ...inner,
-          read: (...args: Parameters<typeof inner.read>) => scheduled("read", () => inner.read(...args)),
-          write: (...args: Parameters<typeof inner.write>) => scheduled("write", () => inner.write(...args)),
-        };
-        const engines = [0, 1].map(() => createSessions({ secret, store, storeTimeout: "1m" }));
-        const first = new Client(createSessions({ secret, store: inner }));
-        await first.request((session) => {
-          session.user = "alice";
-        });
-        const requests = Array.from({ length: writers }, (_, index) =>
-          new Client(engines[index % 2] ?? engines[0]!, first.cookie).request(async (session) => {
-            session[`key${index}`] = index;
-            await session.update((data) => (data.count = Number(data.count ?? 0) + 1));
-          }),
-        );
-        await scheduler.waitFor(Promise.all(requests));
-        await first.request((session) => {
-          expect(session.count).toBe(writers);
-          for (let index = 0; index < writers; index++) expect(session[`key${index}`]).toBe(index);
-        });
-      }),
-      { numRuns: 150 },
-    );
-  });
+describe(`two engines on one store (seed ${seed})`, () => {
+  it(
+    "do whatever one perfect session would, for any sequence of requests",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(act, { maxLength: 30 }), async (acts) => {
+          const clock = manualClock(1_700_000_000_000);
+          const store = memoryStore({ clock: () => clock.now() });
+          const engines = [0, 1].map(() => createSessions({ secret, store, ttl, absoluteTimeout, touchInterval: 0 }));
+          const model: Model = { now: clock.now(), data: undefined, idleAt: 0, absoluteAt: 0 };
+          let cookie: string | undefined;
+          for (const { step, node, waitMs } of acts) {
+            clock.advance(waitMs);
+            model.now = clock.now();
+            if (model.now >= model.idleAt || model.now >= model.absoluteAt) model.data = undefined;
+            const client = new Client(engines[node] ?? engines[0]!, cookie);
+            await client.request(async (session, request) => {
+              expect({ ...session }).toEqual({ ...model.data });
+              expect(Object.keys(session).sort()).toEqual(Object.keys(model.data ?? {}).sort());
+              await step.run(session, request, model);
+            });
+            step.apply(model);
+            model.idleAt = model.now + ttl;
+            cookie = client.cookie;
+          }
+          await Promise.all(engines.map((engine) => engine.close()));
+        }),
+        { numRuns: sequences, seed },
+      );
+      tally("T15", "sequences", sequences);
+    },
+    times(60_000, 1_800_000),
+  );
+
+  it(
+    "lose no key and no increment, however parallel requests interleave",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.scheduler(), fc.integer({ min: 2, max: 6 }), async (scheduler, writers) => {
+          const inner = probeStore(memoryStore());
+          const scheduled = <T>(label: string, call: () => Promise<T>): Promise<T> =>
+            scheduler.schedule(Promise.resolve(), label).then(call);
+          const store = {
+            ...inner,
+            read: (...args: Parameters<typeof inner.read>) => scheduled("read", () => inner.read(...args)),
+            write: (...args: Parameters<typeof inner.write>) => scheduled("write", () => inner.write(...args)),
+          };
+          const engines = [0, 1].map(() => createSessions({ secret, store, storeTimeout: "1m" }));
+          const first = new Client(createSessions({ secret, store: inner }));
+          await first.request((session) => {
+            session.user = "alice";
+          });
+          const requests = Array.from({ length: writers }, (_, index) =>
+            new Client(engines[index % 2] ?? engines[0]!, first.cookie).request(async (session) => {
+              session[`key${index}`] = index;
+              await session.update((data) => (data.count = Number(data.count ?? 0) + 1));
+            }),
+          );
+          await scheduler.waitFor(Promise.all(requests));
+          await first.request((session) => {
+            expect(session.count).toBe(writers);
+            for (let index = 0; index < writers; index++) expect(session[`key${index}`]).toBe(index);
+          });
+        }),
+        { numRuns: interleavings, seed },
+      );
+      tally("T15", "interleavings", interleavings);
+    },
+    times(60_000, 1_800_000),
+  );
 });

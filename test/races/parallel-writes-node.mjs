@@ -7,9 +7,12 @@
  *   POST /key/<k>   sets one key, by plain assignment
  *   POST /count     one atomic increment
  *   GET /           all the data
+ *
+ * `?think=<ms>`: how long the handler takes between its arrival and its write.
  */
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import express from "express";
 import Fastify from "fastify";
 import { createSessions } from "holdfast";
@@ -27,10 +30,13 @@ const sessions = createSessions({
 
 /**
  * @param {import("holdfast").Session & Record<string, unknown>} session
- * @param {string} path
+ * @param {string} url
  */
-async function answer(session, path) {
-  const [, what, key = ""] = path.split("/");
+async function answer(session, url) {
+  const { pathname, searchParams } = new URL(url, "http://localhost");
+  const [, what, key = ""] = pathname.split("/");
+  const think = Number(searchParams.get("think"));
+  if (think > 0) await delay(think);
   if (what === "begin") session["began"] = true;
   if (what === "key") session[key] = key;
   if (what === "count") {
@@ -45,13 +51,13 @@ async function answer(session, path) {
 const onExpress = express();
 onExpress.use(expressSession(sessions));
 onExpress.use(async (req, res) => {
-  res.json(await answer(/** @type {never} */ (req.session), req.path));
+  res.json(await answer(/** @type {never} */ (req.session), req.originalUrl));
 });
 
 const onKoa = new Koa();
 onKoa.use(koaSession(sessions));
 onKoa.use(async (ctx) => {
-  ctx.body = await answer(/** @type {never} */ (ctx.session), ctx.path);
+  ctx.body = await answer(/** @type {never} */ (ctx.session), ctx.url);
 });
 
 const onFastify = Fastify();

@@ -5,10 +5,11 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import { Browser } from "../support/browser.ts";
+import { isFull, tally, times } from "../support/counts.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
-const rounds = 10;
-const perNode = 25;
+const rounds = times(10, 20);
+const writers = 50;
 const program = fileURLToPath(new URL("parallel-writes-node.mjs", import.meta.url));
 const frameworks = ["Express", "Koa", "Fastify"] as const;
 
@@ -49,8 +50,8 @@ async function startNode(): Promise<Node> {
 }
 
 /** A browser with a session, at each node in turn. */
-async function begin(framework: number): Promise<Browser[]> {
-  const browsers = nodes.map(({ urls }) => new Browser(urls[framework] ?? ""));
+async function begin(framework: number, count = nodes.length): Promise<Browser[]> {
+  const browsers = nodes.slice(0, count).map(({ urls }) => new Browser(urls[framework] ?? ""));
   const [first, ...others] = browsers;
   if (first === undefined) throw new Error("no node");
   await first.get("/begin", { method: "POST" });
@@ -58,37 +59,53 @@ async function begin(framework: number): Promise<Browser[]> {
   return browsers;
 }
 
-describe.each(frameworks.map((name, index) => [name, index] as const))("two processes with %s", (_, framework) => {
-  it(`keep each of ${2 * perNode} keys that parallel requests write, in each of ${rounds} rounds`, async () => {
-    for (let round = 1; round <= rounds; round++) {
-      const browsers = await begin(framework);
-      const wanted: Record<string, unknown> = { began: true };
-      const calls = browsers.flatMap((browser, node) =>
-        Array.from({ length: perNode }, (_, index) => {
-          const key = `n${node}k${index}`;
-          wanted[key] = key;
-          return browser.get(`/key/${key}`, { method: "POST" });
-        }),
-      );
-      expect((await Promise.all(calls)).filter(({ status }) => status !== 200).map(({ text }) => text)).toEqual([]);
-      for (const browser of browsers) expect((await browser.get("/")).json(), `round ${round}`).toEqual(wanted);
-    }
-  }, 60_000);
+interface Plan {
+  processes: number;
+  thinkMs: number;
+}
 
-  it(`count each of ${2 * perNode} parallel increments once, in each of ${rounds} rounds`, async () => {
-    for (let round = 1; round <= rounds; round++) await countExactly(framework, perNode);
-  }, 60_000);
+/** How many processes share the writers, and what a handler takes before it writes. */
+const plans: readonly Plan[] = isFull
+  ? [1, 2].flatMap((processes) => [0, 20].map((thinkMs) => ({ processes, thinkMs })))
+  : [{ processes: 2, thinkMs: 0 }];
 
-  it("count exactly under 100 parallel update() calls at each", async () => {
-    await countExactly(framework, 100);
+describe.each(frameworks.map((name, index) => [name, index] as const))("with %s", (_, framework) => {
+  describe.each(plans)("$processes processes, handlers of $thinkMs ms", ({ processes, thinkMs }) => {
+    it(`keep each of ${writers} keys that parallel requests write, in each of ${rounds} rounds`, async () => {
+      for (let round = 1; round <= rounds; round++) {
+        const browsers = await begin(framework, processes);
+        const wanted: Record<string, unknown> = { began: true };
+        const calls = browsers.flatMap((browser, node) =>
+          Array.from({ length: writers / processes }, (_, index) => {
+            const key = `n${node}k${index}`;
+            wanted[key] = key;
+            return browser.get(`/key/${key}?think=${thinkMs}`, { method: "POST" });
+          }),
+        );
+        expect((await Promise.all(calls)).filter(({ status }) => status !== 200).map(({ text }) => text)).toEqual([]);
+        for (const browser of browsers) expect((await browser.get("/")).json(), `round ${round}`).toEqual(wanted);
+      }
+      tally("T1", `rounds of ${writers} of ${writers} keys`, rounds);
+    }, 60_000);
+
+    it(`count each of ${writers} parallel increments once, in each of ${rounds} rounds`, async () => {
+      for (let round = 1; round <= rounds; round++)
+        await countExactly(await begin(framework, processes), writers, thinkMs);
+      tally("T1", `rounds of ${writers} of ${writers} increments`, rounds);
+    }, 60_000);
+  });
+
+  it("two processes count exactly under 100 parallel update() calls at each", async () => {
+    await countExactly(await begin(framework), 200, 0);
   }, 60_000);
 });
 
-/** So many parallel increments at each node: each answer shows another number, and the sum is there at both. */
-async function countExactly(framework: number, callsPerNode: number): Promise<void> {
-  const browsers = await begin(framework);
+/** So many parallel increments over all browsers: each answer shows another number, and the sum is there at every node. */
+async function countExactly(browsers: readonly Browser[], increments: number, thinkMs: number): Promise<void> {
   const calls = browsers.flatMap((browser) =>
-    Array.from({ length: callsPerNode }, () => browser.get("/count", { method: "POST" })),
+    Array.from({ length: increments / browsers.length }, () =>
+      browser.get(`/count?think=${thinkMs}`, { method: "POST" }),
+    ),
   );
   const answers = await Promise.all(calls);
   expect(answers.filter(({ status }) => status !== 200).map(({ text }) => text)).toEqual([]);

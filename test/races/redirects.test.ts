@@ -4,12 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createSessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { Browser, readSetCookie } from "../support/browser.ts";
+import { tally, times } from "../support/counts.ts";
 import { frameworks, type Routes } from "../support/frameworks.ts";
 import { probeStore } from "../support/probe-store.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 const secret = "a secret of the tests of redirects, long enough";
-const rounds = 200;
+const rounds = times(200, 1000);
 const browsers = 20;
 let redis: RedisServer;
 
@@ -77,8 +78,10 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       };
       await Promise.all(Array.from({ length: browsers }, (_, user) => oneUser(user)));
       expect([count, stale]).toEqual([rounds, []]);
+      tally("T4", "redirects, none stale", count);
       for (const app of apps) await app.close();
       for (const engine of engines) await engine.close();
     },
+    times(20_000, 300_000),
   );
 });

@@ -7,6 +7,7 @@ import { createSessions, type SessionEvents, type Sessions } from "../../src/ind
 import { redisStore } from "../../src/stores/redis.ts";
 import { type ManualClock, manualClock } from "../../src/testing/manual-clock.ts";
 import { Browser } from "../support/browser.ts";
+import { tally, times } from "../support/counts.ts";
 import { deferred, until } from "../support/deferred.ts";
 import { type Framework, frameworks, type Routes } from "../support/frameworks.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -135,7 +136,7 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
     "%s() at a login, with 10 in flight and 10 late on the old id, of which each %s: the browser ends on the new id",
     async (how, does) => {
       const { urls, sessions, events, gates } = await bench(framework);
-      const rounds = 10;
+      const rounds = times(10, 200);
       const ids: string[] = [];
       const round = async (index: number): Promise<void> => {
         const name = `gate${index}`;
@@ -170,7 +171,9 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
         await Promise.all(Array.from({ length: 5 }, (_, n) => round(index + n)));
       }
       expect((await liveIds()).sort()).toEqual(ids.sort());
+      tally("T3", "logins, each with 20 others", rounds);
     },
+    times(20_000, 600_000),
   );
 
   it("renew() has no grace: the old cookie is worth nothing as soon as the login is answered", async () => {

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { jsonCodec } from "../../src/codec.ts";
 import { SessionError } from "../../src/errors.ts";
+import { seed, tally, times } from "../support/counts.ts";
 
 const codec = jsonCodec();
 
@@ -99,21 +100,28 @@ describe("the JSON codec", () => {
     },
   );
 
-  it("gives back every JSON value under every key, __proto__ and the empty one too", () => {
-    const key = fc.oneof(fc.string(), fc.constantFrom("__proto__", "", "constructor", "toString", "hasOwnProperty"));
-    // -0 is 0 in JSON.
-    const value = fc.jsonValue().map((json) => JSON.parse(JSON.stringify(json)) as unknown);
-    fc.assert(
-      fc.property(fc.array(fc.tuple(key, value), { maxLength: 8 }), (entries) => {
-        const data: Record<string, unknown> = {};
-        for (const [name, json] of entries) {
-          Object.defineProperty(data, name, { value: json, enumerable: true, configurable: true, writable: true });
-        }
-        const back = codec.decode(codec.encode(data));
-        expect(Object.entries(back)).toEqual(Object.entries(data));
-        expect(Object.getPrototypeOf({})).toBe(Object.prototype);
-      }),
-      { numRuns: 500 },
-    );
-  });
+  const values = times(500, 100_000);
+
+  it(
+    "gives back every JSON value under every key, __proto__ and the empty one too",
+    () => {
+      const key = fc.oneof(fc.string(), fc.constantFrom("__proto__", "", "constructor", "toString", "hasOwnProperty"));
+      // -0 is 0 in JSON.
+      const value = fc.jsonValue().map((json) => JSON.parse(JSON.stringify(json)) as unknown);
+      fc.assert(
+        fc.property(fc.array(fc.tuple(key, value), { maxLength: 8 }), (entries) => {
+          const data: Record<string, unknown> = {};
+          for (const [name, json] of entries) {
+            Object.defineProperty(data, name, { value: json, enumerable: true, configurable: true, writable: true });
+          }
+          const back = codec.decode(codec.encode(data));
+          expect(Object.entries(back)).toEqual(Object.entries(data));
+          expect(Object.getPrototypeOf({})).toBe(Object.prototype);
+        }),
+        { numRuns: values, seed },
+      );
+      tally("T14", "values that come back as they were", values);
+    },
+    times(20_000, 600_000),
+  );
 });
