@@ -5,6 +5,7 @@
  */
 import { SessionError } from "../errors.ts";
 import { isRedisCommands, type RedisCommands, type RedisLike } from "./redis-client.ts";
+import { fromNodeRedis, isNodeRedis, type NodeRedisLike } from "./redis-from-node-redis.ts";
 
 /**
  * Checks a client that was handed in, and reports once what would make an outage worse.
@@ -12,14 +13,18 @@ import { isRedisCommands, type RedisCommands, type RedisLike } from "./redis-cli
  */
 export function checkClient(client: unknown): RedisCommands {
   if (isRedisCommands(client)) {
-    reportClient(client);
+    report(client, "ioredis", missingSettings(client));
     return client;
   }
-  const looksLike = typeof client === "object" && client !== null && "sendCommand" in client ? " (node-redis?)" : "";
-  const received = client === null ? "null" : Array.isArray(client) ? "an array" : `${typeof client}${looksLike}`;
+  if (isNodeRedis(client)) {
+    const face = fromNodeRedis(client);
+    report(face, "node-redis", missingInNodeRedis(client));
+    return face;
+  }
+  const received = client === null ? "null" : Array.isArray(client) ? "an array" : typeof client;
   throw new SessionError(
     "ERR_SESSION_OPTION",
-    `redisStore(client): received ${received}; hand in an ioredis client, new Redis(…) or new Cluster(…), or a URL such as "redis://127.0.0.1:6379"`,
+    `redisStore(client): received ${received}; hand in an ioredis client, new Redis(…) or new Cluster(…), a node-redis client (5 or 6), or a URL such as "redis://127.0.0.1:6379"`,
   );
 }
 
@@ -28,13 +33,12 @@ const clientsSeen = new WeakSet<object>();
 const serversSeen = new WeakSet<object>();
 
 /** Names the settings that a client handed in lacks: `process.emitWarning`, once a client. */
-function reportClient(client: RedisCommands): void {
+function report(client: RedisCommands, kind: "ioredis" | "node-redis", missing: readonly string[]): void {
   if (clientsSeen.has(client)) return;
   clientsSeen.add(client);
-  const missing = missingSettings(client);
   if (missing.length === 0) return;
   process.emitWarning(
-    `the ioredis client given to redisStore() lacks settings that decide how an outage ends: ${missing.join("; ")}. Set them where the client is made, or give redisStore() a URL, whose client has them.`,
+    `the ${kind} client given to redisStore() lacks settings that decide how an outage ends: ${missing.join("; ")}. Set them where the client is made, or give redisStore() a URL, whose client has them.`,
     { type: "HoldfastWarning", code: "HOLDFAST_REDIS_CLIENT" },
   );
 }
@@ -62,6 +66,16 @@ export function missingSettings(client: RedisLike): string[] {
   if (own.get("enableOfflineQueue") !== false && !isBounded)
     ask("enableOfflineQueue", "false: an outage fills the queue, which has no limit", true);
   return missing;
+}
+
+/** node-redis: the store times each command itself, but only the client can give up a connection that hangs. */
+function missingInNodeRedis(client: NodeRedisLike): string[] {
+  const given: unknown = Reflect.get(client, "options");
+  // A Cluster and a Sentinel keep the settings of their connections elsewhere, and out of reach.
+  if (typeof given !== "object" || given === null || "nodeClient" in client || "getSentinelNode" in client) return [];
+  const socket = new Map<string, unknown>(Object.entries(Reflect.get(given, "socket") ?? {}));
+  if (typeof socket.get("socketTimeout") === "number") return [];
+  return [`socket.socketTimeout is ${String(socket.get("socketTimeout"))}, set 2500`];
 }
 
 function missingInCluster(own: ReadonlyMap<string, unknown>): string[] {

@@ -29,6 +29,8 @@ export interface RedisLike {
 export interface RedisCommands extends RedisLike {
   evalshaBuffer(sha: string, keyCount: number, ...args: (string | Buffer)[]): Promise<unknown>;
   evalBuffer(lua: string, keyCount: number, ...args: (string | Buffer)[]): Promise<unknown>;
+  /** Which node of a Cluster holds a key, where the client tells itself. */
+  shardOf?(key: string): string;
 }
 
 const log = debuglog("holdfast");
@@ -74,7 +76,8 @@ export function openClient(url: string, settings: ConnectionSettings): RedisComm
  * Which node of a Cluster holds a key, by what the client knows now: `host:port`. `""`: no Cluster, or not known yet.
  * The table is ioredis's own and in no documentation; without it all shards count as one.
  */
-export function shardOf(client: RedisLike, key: string): string {
+export function shardOf(client: RedisCommands, key: string): string {
+  if (client.shardOf !== undefined) return client.shardOf(key);
   const slots: unknown = Reflect.get(client, "slots");
   if (!Array.isArray(slots)) return "";
   const prefix: unknown = Reflect.get(client.options, "keyPrefix");

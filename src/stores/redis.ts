@@ -14,6 +14,7 @@ import { openClient, type RedisCommands, type RedisLike, shardOf } from "./redis
 import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
 import { replyCode } from "./redis-failures.ts";
+import type { NodeRedisLike } from "./redis-from-node-redis.ts";
 import {
   encodeTime,
   encodeTimes,
@@ -28,6 +29,7 @@ import { outcome, removeScript, touchScript, writeScript } from "./redis-scripts
 import type { ConnectionSettings } from "./redis-url.ts";
 
 export type { RedisLike } from "./redis-client.ts";
+export type { NodeRedisLike } from "./redis-from-node-redis.ts";
 export type { ConnectionSettings } from "./redis-url.ts";
 
 /** Options of `redisStore`. The connection's own settings count for the URL form only. */
@@ -55,7 +57,7 @@ const optionNames: readonly string[] = ["prefix", "clock", ...settingNames];
  *   `redis://host`, `redis+sentinel://host,host?name=mymaster`, `redis+cluster://host,host`, and `rediss…` for TLS
  * @throws {SessionError} `ERR_SESSION_OPTION` for a wrong client, URL or option
  */
-export function redisStore(clientOrUrl: RedisLike | string, options: RedisStoreOptions = {}): Store {
+export function redisStore(clientOrUrl: RedisLike | NodeRedisLike | string, options: RedisStoreOptions = {}): Store {
   const { prefix = "holdfast:", clock } = checkOptions(options, typeof clientOrUrl === "string");
   const isOwn = typeof clientOrUrl === "string";
   const client = isOwn ? openClient(clientOrUrl, options) : checkClient(clientOrUrl);

@@ -1,0 +1,128 @@
+/** The Redis store keeps the store contract with node-redis clients too, and comes through the same faults. */
+import { createClient, createCluster, createSentinel } from "redis";
+import { createClient as createClient5, createCluster as createCluster5 } from "redis5";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { createSessions } from "../../src/index.ts";
+import { type NodeRedisLike, redisStore } from "../../src/stores/redis.ts";
+import { runStoreContract } from "../contract/store.ts";
+import { until } from "../support/deferred.ts";
+import { Client } from "../support/exchange.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { type RedisCluster, type RedisSentinel, startCluster, startSentinel } from "../support/redis-topologies.ts";
+import { startProxy } from "../support/tcp-proxy.ts";
+
+const secret = "a secret of the tests of node-redis, long enough";
+const socket = { socketTimeout: 2_500, reconnectStrategy: (retries: number) => Math.min(50 * retries, 500) };
+
+let single: RedisServer;
+let cluster: RedisCluster;
+let sentinel: RedisSentinel;
+let prefixes = 0;
+
+beforeAll(async () => {
+  [single, cluster, sentinel] = await Promise.all([startRedis(), startCluster(), startSentinel()]);
+}, 30_000);
+
+afterAll(async () => {
+  await Promise.all([single.stop(), cluster.stop(), sentinel.stop()]);
+});
+
+const rootNodes = () => cluster.startupNodes.map(({ host, port }) => ({ url: `redis://${host}:${port}` }));
+
+const clients: Record<string, () => NodeRedisLike> = {
+  "node-redis 6": () => createClient({ url: single.url, socket }),
+  "node-redis 6 with RESP2": () => createClient({ url: single.url, socket, RESP: 2 }),
+  "node-redis 6 with RESP3": () => createClient({ url: single.url, socket, RESP: 3 }),
+  "node-redis 5": () => createClient5({ url: single.url, socket }),
+  "a node-redis 6 Cluster": () => createCluster({ rootNodes: rootNodes() }),
+  "a node-redis 5 Cluster": () => createCluster5({ rootNodes: rootNodes() }),
+  "node-redis 6 behind Sentinel": () => createSentinel({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
+};
+
+for (const [what, make] of Object.entries(clients)) {
+  describe(what, () => {
+    let client: NodeRedisLike | undefined;
+    beforeEach(() => {
+      client ??= make();
+    });
+    afterAll(() => client?.destroy());
+    runStoreContract("redisStore", async (clock) => {
+      prefixes += 1;
+      const store = redisStore(client as NodeRedisLike, { prefix: `t${prefixes}:`, clock: () => clock.now() }); // made above
+      return { store, end: async () => store.close?.() };
+    });
+  });
+}
+
+const versions: readonly (readonly [string, (url: string) => NodeRedisLike])[] = [
+  ["node-redis 6", (url) => createClient({ url, socket })],
+  ["node-redis 5", (url) => createClient5({ url, socket })],
+];
+
+it("names, once a client, what it lacks to notice a connection that hangs", async () => {
+  const warnings: string[] = [];
+  const listen = (warning: Error & { code?: string }): void => {
+    if (warning.code === "HOLDFAST_REDIS_CLIENT") warnings.push(warning.message);
+  };
+  process.on("warning", listen);
+  onTestFinished(() => void process.off("warning", listen));
+  const bare = createClient({ url: single.url });
+  const tuned = createClient({ url: single.url, socket });
+  for (const client of [bare, bare, tuned]) await redisStore(client).close?.();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(warnings).toEqual([expect.stringContaining("socket.socketTimeout is undefined, set 2500")]);
+});
+
+describe.each(versions)("%s and a Redis in trouble", (_, create) => {
+  async function setUp(port: number) {
+    const client = create(`redis://127.0.0.1:${port}`);
+    const sessions = createSessions({ secret, store: redisStore(client), storeTimeout: "2s" });
+    onTestFinished(async () => {
+      await sessions.close();
+      if (client.isOpen) client.destroy();
+    });
+    return { client, sessions, browser: new Client(sessions) };
+  }
+
+  it("a Redis that was killed and came back has the sessions again; until then requests fail in time", async () => {
+    const redis = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
+    onTestFinished(() => redis.stop());
+    const { browser } = await setUp(redis.port);
+    await browser.request((session) => Object.assign(session, { user: "ada" }));
+    await redis.kill();
+    await expect(browser.request((session) => session.user)).rejects.toMatchObject({ status: 503 });
+    await redis.restart();
+    await until(
+      () =>
+        browser
+          .twin()
+          .request((session) => expect(session.user).toBe("ada"))
+          .then(
+            () => true,
+            () => false,
+          ),
+      "the session to be back",
+    );
+  });
+
+  it("a write whose answer was lost is repeated and counts once", async () => {
+    const proxy = await startProxy(single.port);
+    onTestFinished(() => proxy.stop());
+    const { browser } = await setUp(proxy.port);
+    await browser.request((session) => Object.assign(session, { count: 0 }));
+    proxy.loseAnswerTo("EVALSHA");
+    await browser.request((session) =>
+      session.update((data) => Object.assign(data, { count: Number(data.count) + 1 })),
+    );
+    expect(proxy.lost).toBe(1);
+    await browser.request((session) => expect(session.count).toBe(1));
+  });
+
+  it("a client that was ended stays so: the store says what is the matter", async () => {
+    const { client, browser } = await setUp(single.port);
+    await browser.request((session) => Object.assign(session, { user: "ada" }));
+    client.destroy();
+    await expect(browser.request((session) => session.user)).rejects.toThrow(/ended/);
+    expect(client.isOpen).toBe(false);
+  });
+});
