@@ -8,8 +8,15 @@ import { connect, createServer, type Socket } from "node:net";
 /** A running proxy. */
 export interface TcpProxy {
   readonly port: number;
-  /** From the next request that holds `text` on, that connection's answers are lost, and then the connection. */
-  loseAnswerTo(text: string): void;
+  /**
+   * From the next request that holds `text` on, that connection's answers are lost, and then the connection.
+   * `after`: so many such requests are answered before. @default 0
+   */
+  loseAnswerTo(text: string, after?: number): void;
+  /** Whether a loss is due that has not come. */
+  readonly isLossDue: boolean;
+  /** No loss is due any more. */
+  spare(): void;
   /** How many answers were lost so far. */
   readonly lost: number;
   /** While shut, every new connection is cut at once. */
@@ -27,6 +34,7 @@ export interface TcpProxy {
 export async function startProxy(target: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let trigger: string | undefined;
+  let toPass = 0;
   let lost = 0;
   let held = 0;
   /** When a connection's last answer that was kept back goes on. */
@@ -48,7 +56,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       });
     }
     client.on("data", (chunk) => {
-      if (trigger !== undefined && chunk.includes(trigger)) {
+      if (trigger !== undefined && chunk.includes(trigger) && toPass-- <= 0) {
         trigger = undefined;
         isLosing = true;
       }
@@ -91,8 +99,15 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     cut() {
       for (const socket of sockets) socket.resetAndDestroy();
     },
-    loseAnswerTo(text) {
+    loseAnswerTo(text, after = 0) {
       trigger = text;
+      toPass = after;
+    },
+    get isLossDue() {
+      return trigger !== undefined;
+    },
+    spare() {
+      trigger = undefined;
     },
     get lost() {
       return lost;
