@@ -66,7 +66,7 @@ const inStores = [
   bug(
     "Redis: an end leaves no tombstone",
     scripts,
-    "redis.call('SET', KEYS[1], ARGV[3], 'PXAT', at(until_at))",
+    "redis.call('SET', KEYS[1], ARGV[3] .. replaced, 'PXAT', at(until_at))",
     "",
     redisTests,
   ),
@@ -177,8 +177,8 @@ const inIdentity = [
   bug(
     "one request gets what another one read",
     "src/arrival.ts",
-    "await readFollowing(context, budget, candidate.secret);",
-    "(globalThis.leaked ??= await readFollowing(context, budget, candidate.secret));",
+    "await readFollowing(context, budget, candidate);",
+    "(globalThis.leaked ??= await readFollowing(context, budget, candidate));",
     "test/races/crossing.test.ts",
   ),
   bug(
@@ -197,6 +197,32 @@ const inIdentity = [
     "if (key.length < 0) {",
     "test/unit/merge.test.ts",
     "test/unit/engine.test.ts",
+  ),
+];
+
+/** What a login promises. @type {readonly Bug[]} */
+const inLogins = [
+  bug(
+    "renew() leaves the old id alive",
+    "src/rotation.ts",
+    "const theirs = await retire(context, budget, oldId, base);",
+    "const theirs = undefined;",
+    "test/unit/ends.test.ts",
+  ),
+  bug(
+    "renew() drops what another request saved meanwhile",
+    "src/rotation.ts",
+    "if (version !== base.version) theirs = ",
+    "if (version === base.version) theirs = ",
+    "test/unit/ends.test.ts",
+    "test/races/rotation.test.ts",
+  ),
+  bug(
+    "regenerate() leaves the old session alive",
+    "src/rotation.ts",
+    'await end(state.context, budget, state.id, "rotated")',
+    "await undefined",
+    "test/unit/ends.test.ts",
   ),
 ];
 
@@ -255,8 +281,8 @@ const inPromises = [
   bug(
     "a save that failed is swallowed",
     "src/visit.ts",
-    "    this.#hasFailed = true;\n    throw error;",
-    "    this.#hasFailed = true;\n    return undefined as never;",
+    "    this.#depart?.();\n    throw error;",
+    "    this.#depart?.();\n    return error as never;",
     "test/adapters/koa.test.ts",
   ),
   bug(
@@ -277,8 +303,8 @@ const inPromises = [
   bug(
     "the breaker is off",
     "src/breaker.ts",
-    "return this.#policy.execute(() => this.#timed(call));",
-    "return this.#timed(call);",
+    "if (this.#policy.state !== CircuitState.Closed) throw ",
+    "if (this.#policy.state === undefined) throw ",
     "test/unit/breaker.test.ts",
   ),
   bug(
@@ -342,4 +368,4 @@ const inPromises = [
 ];
 
 /** All of them. */
-export const bugs = [...inStores, ...inIdentity, ...inPromises];
+export const bugs = [...inStores, ...inIdentity, ...inLogins, ...inPromises];
