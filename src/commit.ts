@@ -9,7 +9,7 @@ import { callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionEvents } from "./events.ts";
-import { rebase } from "./merge.ts";
+import { isSame, rebase } from "./merge.ts";
 import type { Content, Known } from "./record.ts";
 import { dataOf, encode, knownFrom, type SessionState } from "./session-state.ts";
 import type { EndReason } from "./store.ts";
@@ -51,7 +51,7 @@ export async function save(state: SessionState, budget: Budget, force = false, e
     context.events.emit("saved", { id: state.id });
     return "saved";
   }
-  rebase(state.data, dataOf(context, mine.text), dataOf(context, written.known.content.text), context.codec);
+  bring(state, mine, written.known.content);
   for (const key of conflicts) context.events.emit("conflict", { id: state.id, key });
   context.events.emit("merged", { id: state.id, conflicts });
   return "merged";
@@ -99,7 +99,7 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
     const { baseline } = state;
     adopt(state, written.known);
     context.events.emit("saved", { id: state.id });
-    rebase(state.data, dataOf(context, baseline.text), dataOf(context, written.known.content.text), context.codec);
+    bring(state, baseline, written.known.content);
   }
   if (run !== undefined && "error" in run) throw run.error;
   if (run === undefined) throw new RangeError("fn did not run");
@@ -166,6 +166,15 @@ function adopt(state: SessionState, known: Known): void {
   state.known = known;
   state.baseline = known.content;
   if (isCreated) state.context.events.emit("created", { id: state.id });
+}
+
+/** Brings to the user's object what was stored on top of `from`; what was changed meanwhile stays pending. */
+function bring(state: SessionState, from: Content, stored: Content): void {
+  const { context, data } = state;
+  const storedData = dataOf(context, stored.text);
+  rebase(data, dataOf(context, from.text), storedData, context.codec);
+  // A merge may have the keys in another order than the object: that is no change, and must not be saved as one.
+  if (isSame(data, storedData, context.codec)) state.baseline = { ...state.baseline, text: state.content().text };
 }
 
 function tooLate(state: SessionState, mine: Content, operation: "save"): Outcome {

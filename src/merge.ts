@@ -73,6 +73,13 @@ export function rebase(live: Data, from: Data, to: Data, codec: Codec): void {
   }
 }
 
+/** Whether two sets of data are the same, in whatever order their keys stand. */
+export function isSame(live: Data, stored: Data, codec: Codec): boolean {
+  const keys = Object.keys(stored);
+  if (Object.keys(live).length !== keys.length) return false;
+  return keys.every((key) => Object.hasOwn(live, key) && stillHas(live, key, textOf(stored, key, codec), codec));
+}
+
 function stillHas(live: Data, key: string, text: string, codec: Codec): boolean {
   try {
     return textOf(live, key, codec) === text;

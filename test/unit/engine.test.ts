@@ -155,6 +155,27 @@ describe("a change", () => {
     await client.request((session) => expect(Object.keys(session)).toHaveLength(41));
   });
 
+  it("that was merged is in the store, once: nothing is saved or reported again when the response has ended", async () => {
+    const { sessions, store } = setUp();
+    const merged: unknown[] = [];
+    sessions.on("merged", (event) => merged.push(event));
+    const client = await signedIn(sessions);
+    const [first, second] = [await client.arrive(), await client.arrive()];
+    first.session.a = 1;
+    await client.twin().leave(first);
+    // Its own key stands before the other's in the object, and behind it in the store.
+    second.session.b = 2;
+    store.forget();
+    await client.twin().leave(second);
+    await second.visit.finish();
+    expect(merged).toHaveLength(1);
+    expect(store.calls.map(({ verb }) => verb)).toEqual(["write", "write"]);
+    expect(await second.session.save()).toBe("unchanged");
+    second.session.b = 3;
+    expect(await second.session.save()).toBe("saved");
+    await client.request((session) => expect({ ...session }).toMatchObject({ a: 1, b: 3 }));
+  });
+
   it("waiting for its turn ends with its own budget, and the writers behind it still get theirs", async () => {
     const { sessions, store } = setUp({ storeTimeout: 300 });
     const client = await signedIn(sessions);
