@@ -31,7 +31,7 @@ export class FastifyExchange implements Exchange {
     return this.#request.ip;
   }
 
-  get closed(): boolean {
+  get closed(): boolean | undefined {
     return isClosed(this.#reply.raw);
   }
 

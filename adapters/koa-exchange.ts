@@ -29,7 +29,7 @@ export class KoaExchange implements Exchange {
     return this.#ctx.ip;
   }
 
-  get closed(): boolean {
+  get closed(): boolean | undefined {
     return isClosed(this.#ctx.res);
   }
 

@@ -20,9 +20,9 @@ export interface ClosableResponse {
   readonly stream?: { readonly destroyed: boolean };
 }
 
-/** Whether nothing reaches the client of this response any more. */
-export function isClosed({ destroyed, stream }: ClosableResponse): boolean {
-  return destroyed ?? stream?.destroyed ?? false;
+/** Whether nothing reaches the client of this response any more; `undefined`: a stub can't tell. */
+export function isClosed({ destroyed, stream }: ClosableResponse): boolean | undefined {
+  return destroyed ?? stream?.destroyed;
 }
 
 /** An exchange that looks things up when asked. */
@@ -52,7 +52,7 @@ export class NodeExchange implements Exchange {
     return ip ?? socket.remoteAddress;
   }
 
-  get closed(): boolean {
+  get closed(): boolean | undefined {
     return isClosed(this.#sent);
   }
 

@@ -14,8 +14,8 @@ export interface Exchange {
   readonly address: string | undefined;
   /** Whether the response's head has left, so that no header can be added any more. */
   readonly headersSent: boolean;
-  /** Whether the client went away, so that nothing reaches it any more; `undefined`: nobody can tell. */
-  readonly closed?: boolean;
+  /** Whether the client went away, so that nothing reaches it any more; `undefined`: nobody can tell, nor when it ends. */
+  readonly closed?: boolean | undefined;
   /** A response header as set so far; names in lower case. */
   getHeader(name: string): number | string | string[] | undefined;
   /** Sets a response header, replacing what stood there. Not called once `headersSent`. */

@@ -65,7 +65,8 @@ export class Visit implements SessionHost {
   /** At arrival: loads unless lazy. Never rejects; `undefined`: there is nothing to wait for. */
   begin(): Promise<void> | undefined {
     if (this.skipped) return undefined;
-    this.#depart ??= this.#context.inFlight.begin();
+    // Of a stub nobody hears whether it ever leaves.
+    if (this.#exchange.closed !== undefined) this.#depart ??= this.#context.inFlight.begin();
     return this.#context.options.load === "lazy" ? undefined : this.#load();
   }
 

@@ -104,7 +104,7 @@ describe("a rolling restart of three nodes under load", () => {
           const user = new User(`newcomer${arrival}`, balancer.url, tally);
           await user.logIn();
           for (let turn = 0; turn < 3; turn++) await user.act(turn);
-        await pause(10);
+          await pause(10);
         }
       })();
 

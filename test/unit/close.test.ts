@@ -1,4 +1,6 @@
-import { createServer, type IncomingMessage } from "node:http";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { connect } from "node:net";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { session } from "../../adapters/express.ts";
 import { createSessions, memoryStore, type SessionOptions, type Store } from "../../src/index.ts";
@@ -30,7 +32,7 @@ async function setUp(options: Partial<SessionOptions> = {}) {
 
 /** A request as an adapter drives it: `begin()` at arrival, `commit()` when the head leaves. */
 async function begun(sessions: ReturnType<typeof createSessions>, cookie?: string) {
-  const visit = sessions.visit(fakeExchange(cookie));
+  const visit = sessions.visit(Object.assign(fakeExchange(cookie), { closed: false }));
   await visit.begin();
   const session = visit.session as object as Record<string, unknown>; // tests set whatever keys they like
   return { visit, session };
@@ -181,6 +183,26 @@ describe("close()", () => {
       expect(ended.isStoreClosed).toBe(true);
     },
   );
+
+  it("waits for no handshake that was given a stub for its response", async () => {
+    const { sessions, cookie, closeWarnings } = await setUp();
+    const app = await listen(
+      createServer().on("upgrade", (request, socket) => {
+        const ignore = () => {};
+        const stub = { writeHead: ignore, write: ignore, end: ignore, setHeader: ignore, getHeader: ignore };
+        // As web-socket servers call middleware.
+        session(sessions)(request, stub as unknown as ServerResponse, () => socket.end("HTTP/1.1 101 Welcome\r\n\r\n"));
+      }),
+    );
+    const client = connect(app.port, "127.0.0.1");
+    client.write(`GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\ncookie: ${cookie}\r\n\r\n`);
+    await once(client, "data");
+    client.destroy();
+    expect(sessions.health().inFlight).toBe(0);
+    await sessions.close();
+    expect(closeWarnings()).toEqual([]);
+    await app.close();
+  });
 
   it("stores what a stream had changed when its connection was cut a moment before", async () => {
     const { store, sessions, cookie } = await setUp();
