@@ -12,7 +12,7 @@ export default defineConfig({
     alias: [
       { find: /^holdfast$/, replacement: source("./src/index.ts") },
       { find: /^holdfast\/(express|koa|fastify)$/, replacement: source("./adapters/$1.ts") },
-      { find: /^holdfast\/(redis|memory)$/, replacement: source("./src/stores/$1.ts") },
+      { find: /^holdfast\/(redis|memory|near-cache)$/, replacement: source("./src/stores/$1.ts") },
       { find: /^holdfast\/testing$/, replacement: source("./src/testing/index.ts") },
     ],
   },

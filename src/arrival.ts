@@ -58,6 +58,16 @@ export function candidatesOf(context: Context, exchange: Exchange): { candidates
   return { candidates, hasCookie: values.length > 0 };
 }
 
+/** The same without waiting, where the store keeps a copy; `undefined`: look up. */
+export function lookUpAtOnce(context: Context, candidates: readonly Candidate[]): Arrival | undefined {
+  const { store, background } = context;
+  const [candidate] = candidates;
+  if (store.peek === undefined || background.size > 0 || candidate === undefined) return undefined;
+  const { id, secret, isOutdated } = candidate;
+  const record = store.peek(id);
+  return record && { kind: "live", id, secret, isOutdated, record, isLedOn: false };
+}
+
 /** Reads the candidates until one is alive. @throws {SessionError} `ERR_SESSION_STORE…` */
 export async function lookUp(
   context: Context,

@@ -165,9 +165,9 @@ async function newer(state: SessionState, budget: Budget, known: Known | undefin
   return record?.kind === "live" && record.version === known.version ? { unchanged: true } : { record };
 }
 
-/** Reads the record of a session. */
+/** Reads the record of a session as the backend has it now: what is decided by it must not rest on a copy. */
 export function readRecord(state: SessionState, budget: Budget): Promise<StoreRecord | undefined> {
-  return read(state.context, budget, state.id);
+  return read(state.context, budget, state.id, true);
 }
 
 /** The first two retries at once, then with growing jitter: whoever lost must not lose to the same again. */

@@ -65,8 +65,15 @@ export async function readById(
   return { id: at, record };
 }
 
-/** What stands under a public id. @throws {SessionError} `ERR_SESSION_STORE…` */
-export async function read(context: Context, budget: Budget, id: string): Promise<StoreRecord | undefined> {
-  const record = await callStore(context, budget, { operation: "read", id }, (store, call) => store.read(id, call));
+/** What stands under a public id; `fresh`: by the backend's own word. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function read(
+  context: Context,
+  budget: Budget,
+  id: string,
+  fresh = false,
+): Promise<StoreRecord | undefined> {
+  const record = await callStore(context, budget, { operation: "read", id }, (store, call) =>
+    store.read(id, fresh ? { ...call, fresh } : call),
+  );
   return asEnded(record, context.store.now());
 }

@@ -2,7 +2,7 @@
  * Loading what a request brought, once: at arrival, or on demand. Keeps the failure for whoever looks at the session
  * later; never rejects by itself.
  */
-import { type Arrival, candidatesOf, lookUp } from "./arrival.ts";
+import { type Arrival, candidatesOf, lookUp, lookUpAtOnce } from "./arrival.ts";
 import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import type { SessionError } from "./errors.ts";
@@ -28,6 +28,8 @@ export class Loading {
       this.arrival = { kind: "none" };
       return undefined;
     }
+    this.arrival = lookUpAtOnce(context, candidates);
+    if (this.arrival !== undefined) return undefined;
     this.#underWay = lookUp(context, budget, exchange, candidates).then(
       (arrival) => {
         this.arrival = arrival;

@@ -80,6 +80,8 @@ export interface StoreCall {
   deadline: number;
   /** A login, a rotation or an end: worth a confirmation by replicas where the store offers one. */
   durable: boolean;
+  /** A read that the backend itself must answer, never a copy in this process. @default false */
+  fresh?: boolean;
 }
 
 /** What a write came to. A refused write is a result, not an error. */
@@ -113,6 +115,12 @@ export interface Store {
    * `{ kind: "ended", reason: "expired" }`, or a miss where the backend removed it already; never a live one.
    */
   read(key: string, call: StoreCall): Promise<StoreRecord | undefined>;
+
+  /**
+   * What stands under `key`, where the store can say so at once, without asking anybody: for stores that keep copies.
+   * As current as `read`'s answer; `undefined`: ask with `read`. Synchronous and cheap.
+   */
+  peek?(key: string): LiveRecord | undefined;
 
   /**
    * Atomic compare-and-set. `expected` is `"absent"` (no record, or an expired one) or the version that was read.

@@ -32,6 +32,12 @@ export function isPassing(error: unknown): boolean {
   return code === undefined || passing.has(code);
 }
 
+/** A Cluster's node says that the key is, or may be, elsewhere. */
+export function isRedirection(error: unknown): boolean {
+  const code = replyCode(error);
+  return code === "MOVED" || code === "ASK";
+}
+
 /** Whether the client says that it sent nothing: it keeps no queue for a connection that is not there. */
 export function isUnsent(error: unknown): boolean {
   return error instanceof Error && error.message.includes("enableOfflineQueue");

@@ -6,12 +6,14 @@
  * Nothing rests in ioredis's offline queue, where it would start after the caller gave up.
  */
 import { SessionError } from "../errors.ts";
-import type { StoreCall } from "../store.ts";
 import { mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
 import { reportServer } from "./redis-client-check.ts";
 import type { RedisClock } from "./redis-clock.ts";
-import { closed, isPassing, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
+import { closed, isPassing, isRedirection, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
+import type { RedisLanes } from "./redis-lanes.ts";
 import type { Script } from "./redis-scripts.ts";
+import type { Era, TrackedCall } from "./tracking.ts";
+import { pause, within } from "./waits.ts";
 
 const firstPauseMs = 10;
 const longestPauseMs = 100;
@@ -28,12 +30,24 @@ export interface ScriptReply {
   isRepeated: boolean;
 }
 
+/** What a link is made for. */
+export interface LinkSettings {
+  /** Whether the client is the store's own, to be closed with it. */
+  isOwn: boolean;
+  /** `undefined`: the store was given a clock, nothing to keep in step. */
+  clock: RedisClock | undefined;
+  /** Tracked connections, for a near cache: each call tries one of them first. */
+  lanes?: RedisLanes;
+}
+
 /** One store's use of its client. */
 export class RedisLink {
   readonly #client: RedisCommands;
   readonly #isOwn: boolean;
-  /** `undefined`: the store was given a clock, nothing to keep in step. */
   readonly #clock: RedisClock | undefined;
+  readonly #lanes: RedisLanes | undefined;
+  /** ioredis writes at the end of the tick what a tick brought. */
+  readonly #isPipelining: boolean;
   readonly #waiting = new Set<() => void>();
   #syncing: Promise<void> | undefined;
   #isClosed = false;
@@ -42,10 +56,12 @@ export class RedisLink {
   #wokenAt = 0;
 
   /** Listens for `ready` and `end`, and asks for the time as soon as the connection is there. */
-  constructor(client: RedisCommands, settings: { isOwn: boolean; clock: RedisClock | undefined }) {
+  constructor(client: RedisCommands, settings: LinkSettings) {
     this.#client = client;
     this.#isOwn = settings.isOwn;
     this.#clock = settings.clock;
+    this.#lanes = settings.lanes;
+    this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
     client.on("ready", this.#onReady);
     client.on("end", this.#wake);
     if (client.status === "ready") this.#onReady();
@@ -57,27 +73,36 @@ export class RedisLink {
    */
   async run<T>(
     verb: string,
-    call: StoreCall,
+    key: string,
+    call: TrackedCall,
     command: (client: RedisCommands, isRepeated: boolean) => Promise<T>,
   ): Promise<T> {
     if (this.#isClosed) throw closed("the store was closed");
     let failure: unknown;
     let isRepeated = false;
     let sentAt = 0;
+    // Once a call: whatever fails there, the usual connection decides.
+    let lane = this.#lanes?.of(key);
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      const era = lane?.era;
+      const client = (era && lane?.client) ?? this.#client;
       try {
-        if (this.#client.status !== "ready") await this.#becomeReady(call.deadline);
+        if (client.status !== "ready") await this.#becomeReady(call.deadline);
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();
-        return await command(this.#client, isRepeated);
+        this.#announce(call, era);
+        return await command(client, isRepeated);
       } catch (error) {
         if (error instanceof SessionError) throw error;
         // No reply: the command may have been applied all the same.
         if (replyCode(error) === undefined && !isUnsent(error)) isRepeated = true;
+        failure = error;
+        if (era !== undefined) lane?.failed(era, error);
+        lane = undefined;
+        if (era !== undefined && (isPassing(error) || isRedirection(error))) continue;
         if (replyCode(error) === "READONLY") this.#leaveReplica(sentAt);
         if (!isPassing(error)) throw refused(verb, error);
-        failure = error;
       }
       if (performance.now() + pauseMs >= call.deadline) break;
       await pause(pauseMs);
@@ -88,14 +113,14 @@ export class RedisLink {
   /** Runs a script on one key. A Redis that doesn't know it (restart, failover, SCRIPT FLUSH) is given its source. */
   async script(
     verb: string,
-    call: StoreCall,
-    script: Script,
     key: string,
+    call: TrackedCall,
+    script: Script,
     args: readonly (string | Buffer)[],
   ): Promise<ScriptReply> {
     let attemptAt = 0;
     let isRepeated = false;
-    const reply = await this.run(verb, call, async (client, isAgain) => {
+    const reply = await this.run(verb, key, call, async (client, isAgain) => {
       attemptAt = performance.now();
       isRepeated = isAgain;
       try {
@@ -120,6 +145,7 @@ export class RedisLink {
     this.#isClosed = true;
     this.#client.off("ready", this.#onReady);
     this.#client.off("end", this.#wake);
+    this.#lanes?.close();
     this.#wake();
     if (!this.#isOwn) return;
     if (this.#client.status === "ready") {
@@ -128,6 +154,12 @@ export class RedisLink {
       await within(goodbye, quitWithinMs);
     }
     this.#client.disconnect();
+  }
+
+  #announce(call: TrackedCall, era: Era | undefined): void {
+    if (call.onSent === undefined) return;
+    if (this.#isPipelining) setImmediate(() => call.onSent?.(era));
+    else call.onSent(era);
   }
 
   readonly #wake = (): void => {
@@ -202,27 +234,4 @@ export class RedisLink {
     const toldMs = Number(String(seconds)) * 1_000 + Math.floor(Number(String(micros)) / 1_000);
     clock.sample(toldMs, sentAt, performance.now());
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
-}
-
-/** Settles as `work` does, or resolves when the time is up. */
-function within(work: Promise<unknown>, ms: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    work.then(
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
-  });
 }

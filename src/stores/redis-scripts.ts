@@ -3,6 +3,9 @@
  * what a record says is parsed in `redis-header.ts`, whose offsets they share (Lua counts from 1). `redis.ts` runs
  * them.
  *
+ * A write and a touch end with a read: to a connection whose reads are tracked (`redis-lane.ts`) a change of its own is
+ * not reported, and takes the key out of Redis's table; the read puts it back, so that the next change is reported.
+ *
  * All take the time from Redis, or from ARGV[1] where the store was given a clock, and answer
  * `{ outcome, now, record? }`. Numbers stay exact: Lua's are doubles, times are below 2^47.
  */
@@ -101,6 +104,7 @@ if stands then before = string.sub(head, 10, 25) end
 local times = ARGV[6]
 local deadline = earlier(time_in(times, 19), time_in(times, 28))
 redis.call('SET', KEYS[1], 'H1' .. ARGV[5] .. ARGV[2] .. own .. before .. times .. '|' .. ARGV[7], 'PXAT', at(deadline))
+redis.call('TYPE', KEYS[1])
 return { ${outcome.done}, now }
 `);
 
@@ -113,6 +117,7 @@ if time_in(head, 43) > tonumber(ARGV[4], 36) then return { ${outcome.superseded}
 -- The TTL first: it is allowed when memory is full, and after it so is SETRANGE.
 redis.call('PEXPIREAT', KEYS[1], at(earlier(tonumber(ARGV[5], 36), time_in(head, 61))))
 redis.call('SETRANGE', KEYS[1], 42, ARGV[4] .. ARGV[5])
+redis.call('TYPE', KEYS[1])
 return { ${outcome.done}, now }
 `);
 

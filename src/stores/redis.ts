@@ -6,10 +6,9 @@
  * Redis 6.2 or later. ACL users need: get, time, info, evalsha, eval; and for the scripts type, getrange, set, setrange,
  * pexpireat, unlink. Sessions need `maxmemory-policy noeviction` or `volatile-*` with room: what Redis evicts is lost.
  */
-import { isUtf8 } from "node:buffer";
-import { randomFillSync } from "node:crypto";
 import { SessionError } from "../errors.ts";
-import type { EndReason, NewRecord, Store, StoreCall, StoreRecord, TouchResult, WriteResult } from "../store.ts";
+import type { EndReason, NewRecord, StoreRecord, TouchResult, WriteResult } from "../store.ts";
+import { argumentOf, newToken } from "./redis-arguments.ts";
 import { openClient, type RedisCommands, type RedisLike, shardOf } from "./redis-client.ts";
 import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
@@ -24,9 +23,12 @@ import {
   otherRevision,
   parseRecord,
 } from "./redis-header.ts";
+import { RedisLanes } from "./redis-lanes.ts";
 import { RedisLink, type ScriptReply } from "./redis-link.ts";
 import { outcome, removeScript, touchScript, writeScript } from "./redis-scripts.ts";
 import type { ConnectionSettings } from "./redis-url.ts";
+import { SharedReads } from "./shared-reads.ts";
+import type { Era, TrackableStore, TrackedCall, TrackedStore } from "./tracking.ts";
 
 export type { RedisLike } from "./redis-client.ts";
 export type { NodeRedisLike } from "./redis-from-node-redis.ts";
@@ -57,43 +59,71 @@ const optionNames: readonly string[] = ["prefix", "clock", ...settingNames];
  *   `redis://host`, `redis+sentinel://host,host?name=mymaster`, `redis+cluster://host,host`, and `rediss…` for TLS
  * @throws {SessionError} `ERR_SESSION_OPTION` for a wrong client, URL or option
  */
-export function redisStore(clientOrUrl: RedisLike | NodeRedisLike | string, options: RedisStoreOptions = {}): Store {
+export function redisStore(
+  clientOrUrl: RedisLike | NodeRedisLike | string,
+  options: RedisStoreOptions = {},
+): TrackableStore {
   const { prefix = "holdfast:", clock } = checkOptions(options, typeof clientOrUrl === "string");
   const isOwn = typeof clientOrUrl === "string";
   const client = isOwn ? openClient(clientOrUrl, options) : checkClient(clientOrUrl);
-  return new RedisStore(client, { isOwn, prefix, clock });
+  return new RedisStore(client, { isOwn, prefix, clock: clock === undefined ? new RedisClock() : { now: clock } });
+}
+
+interface Settings {
+  isOwn: boolean;
+  prefix: string;
+  /** Redis's, or one that the store was given. */
+  clock: RedisClock | { now(): number };
+  /** On tracked connections; made by `track`. */
+  lanes?: RedisLanes;
 }
 
 const otherType = "a Redis key that is no string";
 
-class RedisStore implements Store {
+class RedisStore implements TrackableStore, TrackedStore {
   readonly #client: RedisCommands;
+  readonly #settings: Settings;
   readonly #link: RedisLink;
   readonly #prefix: string;
-  readonly #clock: { now(): number };
+  readonly #reads = new SharedReads();
   /** What the scripts take for the time: `""` is Redis's own. */
   readonly #scriptTime: () => string;
 
-  constructor(client: RedisCommands, settings: { isOwn: boolean; prefix: string; clock: (() => number) | undefined }) {
-    const { isOwn, prefix, clock } = settings;
-    const own = clock === undefined ? new RedisClock() : undefined;
+  constructor(client: RedisCommands, settings: Settings) {
+    const { isOwn, prefix, clock, lanes } = settings;
+    const own = clock instanceof RedisClock ? clock : undefined;
     this.#client = client;
+    this.#settings = settings;
     this.#prefix = prefix;
-    this.#clock = own ?? { now: clock ?? Date.now };
-    this.#scriptTime = clock === undefined ? () => "" : () => String(clock());
-    this.#link = new RedisLink(client, { isOwn, clock: own });
+    this.#scriptTime = own === undefined ? () => String(clock.now()) : () => "";
+    this.#link = new RedisLink(client, { isOwn, clock: own, ...(lanes === undefined ? {} : { lanes }) });
   }
 
   now(): number {
-    return this.#clock.now();
+    return this.#settings.clock.now();
   }
 
   shardOf(key: string): string {
     return shardOf(this.#client, this.#prefix + key);
   }
 
-  async read(key: string, call: StoreCall): Promise<StoreRecord | undefined> {
-    const raw = await this.#link.run("read", call, async (client) => {
+  track(onChange: (key: string) => void): TrackedStore {
+    const lanes = new RedisLanes(this.#client, (key) => {
+      if (key.startsWith(this.#prefix)) onChange(key.slice(this.#prefix.length));
+    });
+    return new RedisStore(this.#client, { ...this.#settings, isOwn: false, lanes });
+  }
+
+  eraOf(key: string): Era | undefined {
+    return this.#settings.lanes?.of(this.#prefix + key)?.era;
+  }
+
+  read(key: string, call: TrackedCall): Promise<StoreRecord | undefined> {
+    return this.#reads.join(key, call, (told) => this.#read(key, told));
+  }
+
+  async #read(key: string, call: TrackedCall): Promise<StoreRecord | undefined> {
+    const raw = await this.#link.run("read", this.#prefix + key, call, async (client) => {
       try {
         return await client.getBuffer(this.#prefix + key);
       } catch (error) {
@@ -110,7 +140,7 @@ class RedisStore implements Store {
     key: string,
     record: NewRecord,
     expected: "absent" | (string & {}),
-    call: StoreCall,
+    call: TrackedCall,
   ): Promise<WriteResult> {
     const { payload } = record;
     // The token is made once a call: a repeat after a lost answer is recognised by it.
@@ -130,7 +160,7 @@ class RedisStore implements Store {
   async touch(
     key: string,
     stamp: { version: string; touchedAt: number; expiresAt: number },
-    call: StoreCall,
+    call: TrackedCall,
   ): Promise<TouchResult> {
     const args = [stamp.version, encodeTime(stamp.touchedAt), encodeTime(stamp.expiresAt)];
     const answer = await this.#run("touch", key, call, touchScript, args);
@@ -141,7 +171,7 @@ class RedisStore implements Store {
   async remove(
     key: string,
     end: { reason: EndReason; until: number },
-    call: StoreCall,
+    call: TrackedCall,
   ): Promise<StoreRecord | undefined> {
     // The token is made once a call: a repeat after a lost answer is recognised by it, and told what stood there.
     const tombstone = encodeTombstone(key, end, this.now(), newToken());
@@ -156,11 +186,11 @@ class RedisStore implements Store {
   async #run(
     verb: string,
     key: string,
-    call: StoreCall,
+    call: TrackedCall,
     script: typeof writeScript,
     args: readonly (string | Buffer)[],
   ): Promise<ScriptReply> {
-    const answer = await this.#link.script(verb, call, script, this.#prefix + key, [
+    const answer = await this.#link.script(verb, this.#prefix + key, call, script, [
       this.#scriptTime(),
       keyMark(key),
       ...args,
@@ -174,26 +204,6 @@ class RedisStore implements Store {
 function standing(key: string, answer: ScriptReply): StoreRecord | undefined {
   if (answer.outcome === outcome.otherType) return { kind: "garbage", detail: otherType };
   return answer.record === undefined ? undefined : parseRecord(key, answer.record, answer.now);
-}
-
-const tokenBytes = 6;
-const tokenPool = Buffer.alloc(512 * tokenBytes);
-let tokenAt = tokenPool.length;
-
-/** A version token. Random bytes are drawn for many at once: a draw for each costs more than a write's other arguments. */
-function newToken(): string {
-  if (tokenAt === tokenPool.length) {
-    randomFillSync(tokenPool);
-    tokenAt = 0;
-  }
-  tokenAt += tokenBytes;
-  return tokenPool.toString("base64url", tokenAt - tokenBytes, tokenAt);
-}
-
-/** Bytes that are text go as text: for one Buffer among its arguments ioredis copies the whole command piece by piece. */
-function argumentOf(payload: Uint8Array): string | Buffer {
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  return isUtf8(bytes) ? bytes.toString() : bytes;
 }
 
 function checkOptions(options: unknown, isUrl: boolean): RedisStoreOptions {

@@ -46,7 +46,7 @@ function frameworkOf(file: string): string | undefined {
 /** Which package may `from` import, Node's own aside? */
 function mayImportPackage(from: string, name: string): boolean {
   if (from.startsWith("src/stores/redis")) return name === "ioredis" || name === "cluster-key-slot";
-  if (from.startsWith("src/stores/")) return name === "lru-cache";
+  if (from.startsWith("src/stores/")) return name === "lru-cache" || name === "ms";
   if (from.startsWith("src/testing/")) return false; // no test runner above all
   if (from.startsWith("src/")) return corePackages.includes(name);
   return (frameworks[frameworkOf(from) ?? ""] ?? []).includes(name);

@@ -25,6 +25,11 @@ export interface TcpProxy {
   delayMs: number;
   /** How many answers are kept back now. */
   readonly held: number;
+  /**
+   * Keeps back every answer on connections that have sent `text`, or will; the function returned lets them go on, in
+   * order.
+   */
+  freeze(text: string): () => void;
   /** Resets every connection at once (RST); new ones are taken unless it is shut. */
   cut(): void;
   stop(): Promise<void>;
@@ -39,7 +44,10 @@ export async function startProxy(target: number): Promise<TcpProxy> {
   let held = 0;
   /** When a connection's last answer that was kept back goes on. */
   const dueAt = new WeakMap<Socket, number>();
+  let frozen: { text: string; kept: (() => void)[] } | undefined;
   const server = createServer((client) => {
+    /** What the client has sent, as far as `freeze` may ask for it. */
+    let sent = "";
     if (proxy.isShut) {
       client.destroy();
       return;
@@ -56,6 +64,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       });
     }
     client.on("data", (chunk) => {
+      sent = (sent + chunk.toString("latin1")).slice(0, 4_000);
       if (trigger !== undefined && chunk.includes(trigger) && toPass-- <= 0) {
         trigger = undefined;
         isLosing = true;
@@ -63,6 +72,10 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       upstream.write(chunk);
     });
     upstream.on("data", (chunk) => {
+      if (frozen !== undefined && sent.includes(frozen.text)) {
+        frozen.kept.push(() => client.destroyed || client.write(chunk));
+        return;
+      }
       if (!isLosing) {
         pass(client, chunk);
         return;
@@ -108,6 +121,14 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     },
     spare() {
       trigger = undefined;
+    },
+    freeze(text) {
+      const now = { text, kept: [] as (() => void)[] };
+      frozen = now;
+      return () => {
+        if (frozen === now) frozen = undefined;
+        for (const goOn of now.kept.splice(0)) goOn();
+      };
     },
     get lost() {
       return lost;
