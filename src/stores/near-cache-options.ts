@@ -21,10 +21,10 @@ export interface NearCacheOptions {
   maxStaleOnError?: number | StringValue;
 }
 
-const defaults = { max: 10_000, maxSize: 64 * 2 ** 20, maxAge: 60_000, maxStaleOnError: 0 } as const;
-
 /** The options, all of them, durations in ms. */
-export type ResolvedNearCacheOptions = Record<keyof typeof defaults, number>;
+export type ResolvedNearCacheOptions = Record<keyof NearCacheOptions, number>;
+
+const defaults: ResolvedNearCacheOptions = { max: 10_000, maxSize: 64 * 2 ** 20, maxAge: 60_000, maxStaleOnError: 0 };
 
 /** Checks the options and fills in the defaults. @throws {SessionError} `ERR_SESSION_OPTION` */
 export function resolve(options: unknown): ResolvedNearCacheOptions {

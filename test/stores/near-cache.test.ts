@@ -1,6 +1,6 @@
 /** The near cache keeps the store contract with every kind of client that it takes. */
 import { Cluster, Redis } from "ioredis";
-import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
+import { Redis as Redis5 } from "ioredis5";
 import { afterAll, beforeAll, beforeEach, describe } from "vitest";
 import { nearCache } from "../../src/stores/near-cache.ts";
 import { type RedisLike, redisStore } from "../../src/stores/redis.ts";
@@ -38,7 +38,6 @@ const clients: Record<string, () => RedisLike> = {
     new Redis5(single.port, { ...tuned, keyPrefix: "app:", enableAutoPipelining: true }),
   "an ioredis 6 Cluster with a keyPrefix": () =>
     new Cluster(cluster.startupNodes, { keyPrefix: "app:", redisOptions: tuned }),
-  "an ioredis 5 Cluster": () => new Cluster5(cluster.startupNodes, { redisOptions: tuned }),
   "ioredis 6 behind Sentinel": () =>
     new Redis({ sentinels: sentinel.sentinels, name: sentinel.name, failoverDetector: true, ...tuned }),
 };

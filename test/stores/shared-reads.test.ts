@@ -1,5 +1,5 @@
 /** Parallel reads of one session share a command until it has left, and never an answer that may be too old. */
-import { Redis, type RedisOptions } from "ioredis";
+import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { redisStore } from "../../src/stores/redis.ts";
 import { call, liveRecord } from "../support/near-caches.ts";
@@ -7,12 +7,18 @@ import { type Monitor, type RedisServer, startRedis, until } from "../support/re
 import { startProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
 const key = "9f-QzI0aV_x3bK7mWc2tR8sYh5dLp1uEoGjNnBvAqTk";
-const tuned: RedisOptions = {
+const tuned = {
   commandTimeout: 5_000,
   socketTimeout: 10_000,
   maxRetriesPerRequest: 1,
   autoResendUnfulfilledCommands: false,
 };
+
+interface Options {
+  lazyConnect?: boolean;
+  enableAutoPipelining?: boolean;
+  retryStrategy?: () => number;
+}
 
 let redis: RedisServer;
 let proxy: TcpProxy;
@@ -33,7 +39,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-function connect(port: number, options: RedisOptions = {}): Redis {
+function connect(port: number, options: Options = {}): Redis {
   const client = new Redis(port, { ...tuned, ...options });
   clients.push(client);
   return client;
