@@ -114,7 +114,7 @@ export async function redisCpuUs(client) {
 
 /**
  * Collects the commands that clients send to Redis, by name, until `stop()`. It slows Redis down: never while
- * something is timed. MONITOR, as `INFO commandstats` counts what scripts run inside as calls too; MONITOR marks it.
+ * something is timed. PING and INFO, with which clients look after their connections, belong to no request. MONITOR, as `INFO commandstats` counts what scripts run inside as calls too; MONITOR marks it.
  *
  * @param {Redis} client
  * @returns {Promise<() => Promise<Map<string, number>>>}
@@ -128,7 +128,7 @@ export async function countCommands(client) {
     monitor.on("monitor", (_time, /** @type {string[]} */ args, /** @type {string} */ source) => {
       const name = String(args[0]).toLowerCase();
       if (args[1] === mark) resolve(undefined);
-      else if (source !== "lua") counts.set(name, (counts.get(name) ?? 0) + 1);
+      else if (source !== "lua" && name !== "ping" && name !== "info") counts.set(name, (counts.get(name) ?? 0) + 1);
     });
   });
   return async () => {

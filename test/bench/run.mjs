@@ -8,11 +8,14 @@
  *                           [--json file] [--profile folder]
  *
  * `--only` takes frameworks (express, koa, fastify), routes (none, untouched, read, write, login) and variants (bare,
- * peer, peer-tuned, holdfast). `--quick` is a smoke test whose figures mean nothing. `--profile` has each server
+ * peer, peer-tuned, holdfast, near-cache, lazy). `--quick` is a smoke test whose figures mean nothing. `--profile` has each server
  * process write a V8 CPU profile.
  *
  * The variant "peer-tuned" is the peer with a cheaper Redis client than its README's, so that the ratio to "peer" can't
  * be read as a victory over a client library. Koa's peer uses holdfast's own client, and has no such variant.
+ *
+ * "near-cache" is holdfast with `nearCache()` before its store, and all of the pool in it; "lazy" is holdfast with
+ * `load: "lazy"` and handlers that ask for the session.
  *
  * How it measures:
  * - Each variant is a process of its own, alone on a core where `taskset` can do that; the load and Redis share the
@@ -36,9 +39,9 @@ import { commandsOf, routes, signIn, verify } from "./verify.mjs";
 
 /** @type {Record<string, string[]>} */
 const variants = {
-  express: ["bare", "peer", "peer-tuned", "holdfast"],
-  koa: ["bare", "peer", "holdfast"],
-  fastify: ["bare", "peer", "peer-tuned", "holdfast"],
+  express: ["bare", "peer", "peer-tuned", "holdfast", "near-cache", "lazy"],
+  koa: ["bare", "peer", "holdfast", "near-cache", "lazy"],
+  fastify: ["bare", "peer", "peer-tuned", "holdfast", "near-cache", "lazy"],
 };
 
 const { values: flags } = parseArgs({
@@ -132,9 +135,9 @@ async function benchRoute(framework, route, contestants) {
   const group = { framework, route, samples: {}, commands: {} };
   for (const contestant of contestants) {
     group.samples[contestant.variant] = [];
+    // Warm-up: the compiler has seen the route, and a cache every session, before the first round.
+    await load({ ...requestOf(route, contestant), requests: Math.max(poolSize, Math.min(requests, 3_000)) });
     group.commands[contestant.variant] = await commandsOf(redis.client, requestOf(route, contestant));
-    // Warm-up: the compiler has seen the route before the first round.
-    await load({ ...requestOf(route, contestant), requests: Math.min(requests, 3_000) });
   }
   for (let round = 0; round < rounds; round += 1) {
     for (let turn = 0; turn < contestants.length; turn += 1) {

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Express 5: bare, express-session (twice) and holdfast.
+ * Express 5: bare, express-session (twice) and holdfast (three times).
  *
  * The peer is express-session with connect-redis over node-redis, as both READMEs show it: `resave: false`,
  * `saveUninitialized: false`, `rolling` left off (its default), the store's touch left on (its default). It reads the
@@ -9,7 +9,7 @@
  */
 import { createRequire } from "node:module";
 import express from "express";
-import { nodeRedis, page, secret, signedIn, start } from "./server.mjs";
+import { holdfastOptions, nodeRedis, page, secret, signedIn, start } from "./server.mjs";
 
 // express-session brings no types, and none are installed for its sake.
 const requireUntyped = createRequire(import.meta.url);
@@ -34,14 +34,9 @@ await start({
   peer: (redisUrl) => peer(redisUrl, false),
   "peer-tuned": (redisUrl) => peer(redisUrl, true),
 
-  async holdfast(redisUrl) {
-    const app = express();
-    const { session } = await import("holdfast/express");
-    const { redisStore } = await import("holdfast/redis");
-    app.use(session({ store: redisStore(redisUrl), secret, cookie: { secure: false } }));
-    routes(app, (request) => request.session.regenerate());
-    return listen(app);
-  },
+  holdfast: (redisUrl) => holdfast(redisUrl, {}),
+  "near-cache": (redisUrl) => holdfast(redisUrl, { isNear: true }),
+  lazy: (redisUrl) => holdfast(redisUrl, { isLazy: true }),
 });
 
 /**
@@ -61,6 +56,20 @@ async function peer(redisUrl, tuned) {
         request.session.regenerate((/** @type {unknown} */ error) => (error ? reject(error) : resolve()));
       }),
   );
+  return listen(app);
+}
+
+/**
+ * @param {string} redisUrl
+ * @param {import("./server.mjs").Variant} variant
+ */
+async function holdfast(redisUrl, variant) {
+  const app = express();
+  const { session } = await import("holdfast/express");
+  const { sessionOf } = await import("holdfast");
+  app.use(session(await holdfastOptions(redisUrl, variant)));
+  if (variant.isLazy) lazyRoutes(app, sessionOf);
+  else routes(app, (request) => request.session.regenerate());
   return listen(app);
 }
 
@@ -85,6 +94,32 @@ function routes(app, regenerate) {
   });
   app.post("/login", async (/** @type {any} */ request, response) => {
     await regenerate(request);
+    Object.assign(request.session, signedIn());
+    response.json({ user: request.session.user.name });
+  });
+}
+
+/**
+ * The same with `load: "lazy"`: who wants the session asks for it.
+ *
+ * @param {import("express").Express} app
+ * @param {(request: any) => Promise<any>} sessionOf
+ */
+function lazyRoutes(app, sessionOf) {
+  app.get("/page", (_request, response) => void response.json(page));
+  app.get("/read", async (request, response) => {
+    const { user } = await sessionOf(request);
+    if (user === undefined) return void response.status(401).end();
+    response.json({ user: user.name });
+  });
+  app.post("/write", async (request, response) => {
+    const session = await sessionOf(request);
+    if (session.user === undefined) return void response.status(401).end();
+    session.views += 1;
+    response.json({ views: session.views });
+  });
+  app.post("/login", async (/** @type {any} */ request, response) => {
+    await (await sessionOf(request)).regenerate();
     Object.assign(request.session, signedIn());
     response.json({ user: request.session.user.name });
   });

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Fastify 5: bare, @fastify/session (twice) and holdfast.
+ * Fastify 5: bare, @fastify/session (twice) and holdfast (three times).
  *
  * The peer is @fastify/session with @fastify/cookie and connect-redis over node-redis, as the READMEs show it:
  * `saveUninitialized: false`, `cookie.secure: false` as the bench speaks plain HTTP, `rolling` left on (its default).
@@ -8,7 +8,7 @@
  * `peer-tuned` is the same with a cheaper Redis client (`nodeRedis` in server.mjs).
  */
 import fastify from "fastify";
-import { nodeRedis, page, secret, signedIn, start } from "./server.mjs";
+import { holdfastOptions, nodeRedis, page, secret, signedIn, start } from "./server.mjs";
 
 await start({
   async bare() {
@@ -30,14 +30,9 @@ await start({
   peer: (redisUrl) => peer(redisUrl, false),
   "peer-tuned": (redisUrl) => peer(redisUrl, true),
 
-  async holdfast(redisUrl) {
-    const app = fastify();
-    const { session } = await import("holdfast/fastify");
-    const { redisStore } = await import("holdfast/redis");
-    await app.register(session, { store: redisStore(redisUrl), secret, cookie: { secure: false } });
-    routes(app);
-    return listen(app);
-  },
+  holdfast: (redisUrl) => holdfast(redisUrl, {}),
+  "near-cache": (redisUrl) => holdfast(redisUrl, { isNear: true }),
+  lazy: (redisUrl) => holdfast(redisUrl, { isLazy: true }),
 });
 
 /**
@@ -56,6 +51,20 @@ async function peer(redisUrl, tuned) {
     cookie: { secure: false },
   });
   routes(app);
+  return listen(app);
+}
+
+/**
+ * @param {string} redisUrl
+ * @param {import("./server.mjs").Variant} variant
+ */
+async function holdfast(redisUrl, variant) {
+  const app = fastify();
+  const { session } = await import("holdfast/fastify");
+  const { sessionOf } = await import("holdfast");
+  await app.register(session, await holdfastOptions(redisUrl, variant));
+  if (variant.isLazy) lazyRoutes(app, sessionOf);
+  else routes(app);
   return listen(app);
 }
 
@@ -79,6 +88,32 @@ function routes(app) {
   });
   app.post("/login", async (/** @type {any} */ request) => {
     await request.session.regenerate();
+    Object.assign(request.session, signedIn());
+    return { user: request.session.user.name };
+  });
+}
+
+/**
+ * The same with `load: "lazy"`: who wants the session asks for it.
+ *
+ * @param {import("fastify").FastifyInstance} app
+ * @param {(request: any) => Promise<any>} sessionOf
+ */
+function lazyRoutes(app, sessionOf) {
+  app.get("/page", async () => page);
+  app.get("/read", async (request, reply) => {
+    const { user } = await sessionOf(request);
+    if (user === undefined) return reply.code(401).send();
+    return { user: user.name };
+  });
+  app.post("/write", async (request, reply) => {
+    const session = await sessionOf(request);
+    if (session.user === undefined) return reply.code(401).send();
+    session.views += 1;
+    return { views: session.views };
+  });
+  app.post("/login", async (/** @type {any} */ request) => {
+    await (await sessionOf(request)).regenerate();
     Object.assign(request.session, signedIn());
     return { user: request.session.user.name };
   });

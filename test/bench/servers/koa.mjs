@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Koa 3: bare, koa-session and holdfast.
+ * Koa 3: bare, koa-session and holdfast (three times).
  *
  * The peer is koa-session with a store of three lines over ioredis (GET, SET PX, DEL), as its README asks for; all
  * options at their defaults (`rolling: false`, `renew: false`, signed cookies by `app.keys`). It reads the record on
@@ -8,7 +8,7 @@
  * saves once more than the login's own save.
  */
 import Koa from "koa";
-import { page, secret, signedIn, start } from "./server.mjs";
+import { holdfastOptions, page, secret, signedIn, start } from "./server.mjs";
 
 await start({
   async bare() {
@@ -61,15 +61,24 @@ await start({
     return listen(app);
   },
 
-  async holdfast(redisUrl) {
-    const app = new Koa();
-    const { session } = await import("holdfast/koa");
-    const { redisStore } = await import("holdfast/redis");
-    app.use(session({ store: redisStore(redisUrl), secret, cookie: { secure: false } }));
-    routes(app);
-    return listen(app);
-  },
+  holdfast: (redisUrl) => holdfast(redisUrl, {}),
+  "near-cache": (redisUrl) => holdfast(redisUrl, { isNear: true }),
+  lazy: (redisUrl) => holdfast(redisUrl, { isLazy: true }),
 });
+
+/**
+ * @param {string} redisUrl
+ * @param {import("./server.mjs").Variant} variant
+ */
+async function holdfast(redisUrl, variant) {
+  const app = new Koa();
+  const { session } = await import("holdfast/koa");
+  const { sessionOf } = await import("holdfast");
+  app.use(session(await holdfastOptions(redisUrl, variant)));
+  if (variant.isLazy) lazyRoutes(app, sessionOf);
+  else routes(app);
+  return listen(app);
+}
 
 /**
  * The same handlers for both session libraries.
@@ -100,6 +109,43 @@ function routes(app) {
       }
       case "/login":
         await ctx.session.regenerate();
+        Object.assign(ctx.session, signedIn());
+        ctx.body = { user: ctx.session.user.name };
+        break;
+    }
+  });
+}
+
+/**
+ * The same with `load: "lazy"`: who wants the session asks for it.
+ *
+ * @param {Koa} app
+ * @param {(context: any) => Promise<any>} sessionOf
+ */
+function lazyRoutes(app, sessionOf) {
+  app.use(async (/** @type {any} */ ctx) => {
+    switch (ctx.path) {
+      case "/page":
+        ctx.body = page;
+        break;
+      case "/read": {
+        const { user } = await sessionOf(ctx);
+        if (user === undefined) ctx.status = 401;
+        else ctx.body = { user: user.name };
+        break;
+      }
+      case "/write": {
+        const session = await sessionOf(ctx);
+        if (session.user === undefined) {
+          ctx.status = 401;
+          break;
+        }
+        session.views += 1;
+        ctx.body = { views: session.views };
+        break;
+      }
+      case "/login":
+        await (await sessionOf(ctx)).regenerate();
         Object.assign(ctx.session, signedIn());
         ctx.body = { user: ctx.session.user.name };
         break;

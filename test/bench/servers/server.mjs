@@ -47,6 +47,27 @@ export function signedIn() {
 /** The answer of `GET /page`. */
 export const page = Object.freeze({ page: "home" });
 
+/** @typedef {{ isNear?: boolean, isLazy?: boolean }} Variant of holdfast: with the near cache; with `load: "lazy"` */
+
+/**
+ * The options of holdfast's variants.
+ *
+ * @param {string} redisUrl
+ * @param {Variant} variant
+ * @returns {Promise<import("holdfast").SessionOptions>}
+ */
+export async function holdfastOptions(redisUrl, { isNear = false, isLazy = false }) {
+  const { redisStore } = await import("holdfast/redis");
+  const { nearCache } = await import("holdfast/near-cache");
+  const store = redisStore(redisUrl);
+  return {
+    store: isNear ? nearCache(store) : store,
+    secret,
+    cookie: { secure: false },
+    load: isLazy ? "lazy" : "eager",
+  };
+}
+
 /**
  * The Redis client of the peers that use connect-redis, which takes node-redis only.
  *
