@@ -1,0 +1,22 @@
+/**
+ * Runs the measurement of many sessions with few of them, on the built package: it ends well, and no command that walks
+ * the keys is used, in the request path or elsewhere. The figures themselves are not judged here.
+ */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ensureBuilt } from "../../.ci/build.mjs";
+
+describe("npm run bench:scale", () => {
+  beforeAll(() => ensureBuilt(), 60_000);
+
+  it("prints bytes and CPU a session, the near cache's memory, and the commands, none of which walks the keys", async () => {
+    const script = fileURLToPath(new URL("./scale.mjs", import.meta.url));
+    const few = ["--sizes", "500", "--cached", "300", "--operations", "100", "--apps", "1"];
+    const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script, ...few]);
+    expect(stdout).toMatch(/^\| 500 \| \d+ \| \d+ \| [\d.]+ \/ [\d.]+ \| [\d.]+ \/ [\d.]+ \|$/m);
+    expect(stdout).toContain("300 of 300 reads afterwards asked Redis nothing");
+    expect(stdout).toMatch(/^commands that Redis was sent.*: (?=.*\bget\b)(?=.*\bevalsha\b)(?!.*\b(scan|keys)\b)/m);
+  }, 120_000);
+});
