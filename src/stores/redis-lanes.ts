@@ -135,6 +135,6 @@ function isDuplicable(client: RedisCommands): client is Duplicable {
 function notTrackable(): SessionError {
   return new SessionError(
     "ERR_SESSION_OPTION",
-    "nearCache(store): received a store whose Redis client has no duplicate(); hand in redisStore with an ioredis client or a URL",
+    "nearCache(store): received a store on a client that can't be tracked (node-redis?); make it of an ioredis client, or of a URL",
   );
 }

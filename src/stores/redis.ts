@@ -72,7 +72,6 @@ export function redisStore(
 interface Settings {
   isOwn: boolean;
   prefix: string;
-  /** Redis's, or one that the store was given. */
   clock: RedisClock | { now(): number };
   /** On tracked connections; made by `track`. */
   lanes?: RedisLanes;
@@ -142,7 +141,6 @@ class RedisStore implements TrackableStore, TrackedStore {
     expected: "absent" | (string & {}),
     call: TrackedCall,
   ): Promise<WriteResult> {
-    const { payload } = record;
     // The token is made once a call: a repeat after a lost answer is recognised by it.
     const version = newToken();
     const answer = await this.#run("write", key, call, writeScript, [
@@ -150,7 +148,7 @@ class RedisStore implements TrackableStore, TrackedStore {
       expected,
       kindLetter(record),
       encodeTimes(record),
-      argumentOf(payload),
+      argumentOf(record.payload),
     ]);
     if (answer.outcome === outcome.done) return { ok: true, version };
     const current = standing(key, answer);

@@ -1,5 +1,6 @@
 /** The near cache ends what it keeps in time, keeps no more than it may, and bridges an outage only where asked to. */
 import { Redis } from "ioredis";
+import { createClient } from "redis";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Store, StoreCall, StoreRecord } from "../../src/store.ts";
 import { type NearCacheOptions, nearCache } from "../../src/stores/near-cache.ts";
@@ -223,7 +224,11 @@ describe("wrong options", () => {
     );
   });
 
-  it("a store that can't be tracked is refused, too", () => {
+  it("a store that can't be tracked is refused, too, and one on a node-redis client", () => {
+    const client = createClient({ url: redis.url });
+    expect(() => nearCache(redisStore(client))).toThrow(
+      expect.objectContaining({ code: "ERR_SESSION_OPTION", message: expect.stringContaining("ioredis") }),
+    );
     // @ts-expect-error a store without tracking
     expect(() => nearCache({})).toThrow(expect.objectContaining({ code: "ERR_SESSION_OPTION" }));
   });
