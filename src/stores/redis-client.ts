@@ -10,6 +10,9 @@ import keySlot from "cluster-key-slot";
 import { SessionError } from "../errors.ts";
 import { type ConnectionSettings, parseRedisUrl } from "./redis-url.ts";
 
+/** What the store listens to. */
+export type RedisEvent = "connecting" | "ready" | "close" | "end" | "error";
+
 /** What the store uses of an ioredis `Redis` or `Cluster`, version 5 or 6. */
 export interface RedisLike {
   readonly status: string;
@@ -21,8 +24,8 @@ export interface RedisLike {
   connect(): Promise<void>;
   quit(): Promise<unknown>;
   disconnect(reconnect?: boolean): void;
-  on(event: "ready" | "end" | "error", listener: (...args: unknown[]) => void): unknown;
-  off(event: "ready" | "end" | "error", listener: (...args: unknown[]) => void): unknown;
+  on(event: RedisEvent, listener: (...args: unknown[]) => void): unknown;
+  off(event: RedisEvent, listener: (...args: unknown[]) => void): unknown;
 }
 
 /** The same with the two methods that ioredis has and its types leave out. */
@@ -98,6 +101,16 @@ export function wakeClient(client: RedisLike): void {
   Reflect.set(client, "reconnectTimeout", null);
   // A failure comes back as a state, and with the client's own next pause.
   client.connect().catch(() => undefined);
+}
+
+/**
+ * Whether a client that ended while it was connecting did so by mistake. With `failoverDetector` ioredis does: the news
+ * of a new master ends the search for it, and the client for good. Not where somebody called `disconnect()`.
+ */
+export function isGivenUp(client: RedisLike): boolean {
+  const isSentinel = Array.isArray(Reflect.get(client.options, "sentinels"));
+  const tries = typeof Reflect.get(client.options, "sentinelRetryStrategy") === "function";
+  return isSentinel && tries && Reflect.get(client, "manuallyClosing") !== true;
 }
 
 /**

@@ -4,7 +4,7 @@
  * otherwise leaves it as it is. Called where a client is handed in.
  */
 import keySlot from "cluster-key-slot";
-import type { RedisCommands } from "./redis-client.ts";
+import type { RedisCommands, RedisEvent } from "./redis-client.ts";
 
 type Arguments = (string | Buffer)[];
 
@@ -144,11 +144,11 @@ class NodeRedisFace implements RedisCommands {
     if (reconnect) this.connect().catch(() => undefined);
   }
 
-  on(event: "ready" | "end" | "error", listener: (...args: unknown[]) => void): unknown {
+  on(event: RedisEvent, listener: (...args: unknown[]) => void): unknown {
     return this.#client.on(event, listener);
   }
 
-  off(event: "ready" | "end" | "error", listener: (...args: unknown[]) => void): unknown {
+  off(event: RedisEvent, listener: (...args: unknown[]) => void): unknown {
     return this.#client.off(event, listener);
   }
 

@@ -9,7 +9,7 @@
  * connection, behind every message that was sent before it, and the first one has to find a master still.
  */
 import { debuglog } from "node:util";
-import type { RedisCommands } from "./redis-client.ts";
+import type { RedisCommands, RedisEvent } from "./redis-client.ts";
 import { replyCode } from "./redis-failures.ts";
 import type { Era } from "./tracking.ts";
 
@@ -29,7 +29,7 @@ export interface LaneClient extends RedisCommands {
   info(section?: string): Promise<string>;
   subscribe(channel: string): Promise<unknown>;
   ping(): Promise<unknown>;
-  on(event: "ready" | "end" | "error" | "close" | "messageBuffer", listener: (...args: unknown[]) => void): unknown;
+  on(event: RedisEvent | "messageBuffer", listener: (...args: unknown[]) => void): unknown;
 }
 
 /** Two connections to the same server, neither of them connected yet. */

@@ -6,7 +6,7 @@
  * Nothing rests in ioredis's offline queue, where it would start after the caller gave up.
  */
 import { SessionError } from "../errors.ts";
-import { mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
+import { isGivenUp, mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
 import { reportServer } from "./redis-client-check.ts";
 import type { RedisClock } from "./redis-clock.ts";
 import { closed, isPassing, isRedirection, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
@@ -54,6 +54,8 @@ export class RedisLink {
   /** When the connection was last ready, on the scale of `performance.now()`. */
   #readyAt = 0;
   #wokenAt = 0;
+  /** Whether the connection was closed since the client last set out to connect. */
+  #wasClosed: boolean;
 
   /** Listens for `ready` and `end`, and asks for the time as soon as the connection is there. */
   constructor(client: RedisCommands, settings: LinkSettings) {
@@ -62,7 +64,10 @@ export class RedisLink {
     this.#clock = settings.clock;
     this.#lanes = settings.lanes;
     this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
+    this.#wasClosed = client.status === "end";
+    client.on("connecting", this.#onConnecting);
     client.on("ready", this.#onReady);
+    client.on("close", this.#onClose);
     client.on("end", this.#wake);
     if (client.status === "ready") this.#onReady();
   }
@@ -143,7 +148,9 @@ export class RedisLink {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#client.off("connecting", this.#onConnecting);
     this.#client.off("ready", this.#onReady);
+    this.#client.off("close", this.#onClose);
     this.#client.off("end", this.#wake);
     this.#lanes?.close();
     this.#wake();
@@ -164,6 +171,14 @@ export class RedisLink {
 
   readonly #wake = (): void => {
     for (const wake of this.#waiting) wake();
+  };
+
+  readonly #onConnecting = (): void => {
+    this.#wasClosed = false;
+  };
+
+  readonly #onClose = (): void => {
+    this.#wasClosed = true;
   };
 
   readonly #onReady = (): void => {
@@ -190,9 +205,10 @@ export class RedisLink {
       if (this.#isClosed) throw closed("the store was closed");
       const { status } = this.#client;
       if (status === "ready") return;
-      if (status === "end") throw closed("its connection was ended and will not come back by itself");
+      if (status === "end" && (this.#wasClosed || !isGivenUp(this.#client)))
+        throw closed("its connection was ended and will not come back by itself");
       // A lazy client connects at its first command. Failures come back as a state.
-      if (status === "wait") this.#client.connect().catch(() => undefined);
+      if (status === "wait" || status === "end") this.#client.connect().catch(() => undefined);
       const now = performance.now();
       if (status === "reconnecting" && now - this.#wokenAt >= wakeAfterMs) {
         this.#wokenAt = now;

@@ -54,8 +54,8 @@ async function join(nodes, size) {
       const to = Math.floor((slotCount * (index + 1)) / size) - 1;
       await node.command("CLUSTER", "ADDSLOTSRANGE", from, to);
     }
-    if (node !== first) await node.command("CLUSTER", "MEET", "127.0.0.1", first.publicPort, busPort);
   }
+  for (const node of nodes.slice(1)) await node.command("CLUSTER", "MEET", "127.0.0.1", first.publicPort, busPort);
   const knowEachOther = async () => {
     const tables = (await Promise.all(nodes.map((node) => node.command("CLUSTER", "NODES")))).map(String);
     return tables.every((table) => table.trim().split("\n").length === nodes.length && !table.includes("handshake"));

@@ -28,6 +28,7 @@ import { oneOf, seeded } from "./faults.mjs";
  *
  * @typedef {{ life: string | null, cookie: string | undefined, gen: number, sets: number, isMoving: boolean, dead: { life: string, gen: number, cookie: string }[] }} Browser
  * @typedef {{ framework: string, port: number }} Target
+ * @typedef {{ kind: string, life: string, gen: number, cookie: string | undefined }} Operation
  */
 
 const patienceMs = 5_000;
@@ -200,33 +201,45 @@ export class Clients {
   }
 
   /**
-   * @param {{ kind: string, life: string, gen: number, cookie: string | undefined }} what
+   * @param {Operation} what
    * @param {Target} target
    * @param {Record<string, string>} [query]
    */
-  async #exchange({ kind, life, gen, cookie }, target, query = {}) {
-    const from = this.now();
-    const answer = await send(this.#agent, target, { op: kind, life, ...query }, cookie);
-    const { status, body } = answer;
-    /** @type {Entry} */
-    const entry = {
-      kind,
-      life,
-      gen,
-      app: target.framework,
-      from,
-      to: this.now(),
-      outcome: status === 200 ? "ok" : status === 401 ? "fail" : "unknown",
-      status,
-    };
-    if (entry.outcome !== "unknown") entry.seen = typeof body.life === "string" ? body.life : null;
-    if (kind === "set") Object.assign(entry, { key: query.key, explicit: query.mode === "explicit" });
-    if (status === 200 && typeof body.count === "number") Object.assign(entry, { count: body.count, keys: body.keys });
-    if (answer.cookie !== undefined) entry.id = answer.cookie.split(".")[0] ?? "";
-    if (![0, 200, 401, 503].includes(status)) entry.problem = `${status} ${body.code ?? ""} ${body.message ?? ""}`;
-    this.record(entry);
-    return { entry, cookie: answer.cookie };
+  #exchange(what, target, query = {}) {
+    const place = { agent: this.#agent, now: () => this.now(), record: this.record };
+    return exchange(place, what, target, query);
   }
+}
+
+/**
+ * One operation: sends it, records its outcome, and resolves to both it and the cookie that came back.
+ * @param {{ agent: Agent, now: () => number, record: (entry: Entry) => void }} place
+ * @param {Operation} what
+ * @param {Target} target
+ * @param {Record<string, string>} [query]
+ */
+export async function exchange({ agent, now, record }, { kind, life, gen, cookie }, target, query = {}) {
+  const from = now();
+  const answer = await send(agent, target, { op: kind, life, ...query }, cookie);
+  const { status, body } = answer;
+  /** @type {Entry} */
+  const entry = {
+    kind,
+    life,
+    gen,
+    app: target.framework,
+    from,
+    to: now(),
+    outcome: status === 200 ? "ok" : status === 401 ? "fail" : "unknown",
+    status,
+  };
+  if (entry.outcome !== "unknown") entry.seen = typeof body.life === "string" ? body.life : null;
+  if (kind === "set") Object.assign(entry, { key: query.key, explicit: query.mode === "explicit" });
+  if (status === 200 && typeof body.count === "number") Object.assign(entry, { count: body.count, keys: body.keys });
+  if (answer.cookie !== undefined) entry.id = answer.cookie.split(".")[0] ?? "";
+  if (![0, 200, 401, 503].includes(status)) entry.problem = `${status} ${body.code ?? ""} ${body.message ?? ""}`;
+  record(entry);
+  return { entry, cookie: answer.cookie };
 }
 
 /** @returns {Browser} */

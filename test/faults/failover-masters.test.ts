@@ -1,0 +1,56 @@
+/**
+ * Masters that are killed, hang or are cut off under load, with Sentinels and as a Cluster: the short form of
+ * `npm run failover`. The apps run from `dist/`, each in a process of its own.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ensureBuilt } from "../../.ci/build.mjs";
+import { type Figures, failover, medianOf } from "./failover-run.mjs";
+
+beforeAll(() => ensureBuilt(), 60_000);
+
+const storeTimeoutMs = 1_000;
+/** On top of it: 100 ms for the answer, and what a machine with two cores and a dozen processes makes of them. */
+const graceMs = 100 + 400;
+/** How long writers were out where their master was killed. */
+const killed: number[] = [];
+/** How long Redis itself took to replace it. */
+const replaced: number[] = [];
+/** What Redis takes on a machine that has time for it; what it takes longer here, the writers may twice. */
+const replacedInMs = 2_100;
+
+function judge(figures: Figures, downAfterMs: number): void {
+  const { seed } = figures;
+  console.log(JSON.stringify({ ...figures, violations: figures.violations.length }));
+  // Acknowledged writes lost, sessions back, another's session seen, a user logged out: each is a violation.
+  expect(figures.violations.slice(0, 10), `seed ${seed}`).toEqual([]);
+  expect(figures.acknowledged).toBeGreaterThan(200);
+  expect(figures.longestWaitMs, `seed ${seed}`).toBeLessThanOrEqual(storeTimeoutMs + graceMs + figures.lateMs);
+  const unexplained = Object.keys(figures.statuses).filter((status) => !["200", "401", "503"].includes(status));
+  expect(unexplained, `seed ${seed}`).toEqual([]);
+  for (const { fault, hitMs, redisMs } of figures.outages) {
+    expect(hitMs.length).toBeGreaterThan(0);
+    expect(Math.max(...hitMs), `seed ${seed}`).toBeLessThanOrEqual(downAfterMs + 5_000);
+    if (fault !== "kill") continue;
+    killed.push(...hitMs);
+    replaced.push(redisMs);
+  }
+}
+
+describe("with writers and random clients on Express, Koa and Fastify, nothing acknowledged is lost and nobody logged out", () => {
+  it("where Sentinels replace a master that is killed, and then one that hangs and wakes", async () => {
+    judge(await failover({ kind: "sentinel", faults: ["kill", "hang"], seed: Date.now() % 1_000_000 }), 500);
+  }, 60_000);
+
+  it("where a Cluster replaces a master that is killed, one that is cut off, and one that hangs and wakes", async () => {
+    const faults = ["kill", "cut", "hang"] as const;
+    judge(await failover({ kind: "cluster", faults, seed: Date.now() % 1_000_000 }), 1_000);
+  }, 60_000);
+});
+
+afterAll(() => {
+  const busyMs = Math.max(0, medianOf(replaced) - replacedInMs);
+  console.log(
+    `writers whose master was killed were out for ${medianOf(killed)} ms, Redis for ${medianOf(replaced)} ms`,
+  );
+  expect(medianOf(killed)).toBeLessThanOrEqual(2_500 + 2 * busyMs);
+});
