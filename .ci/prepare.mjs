@@ -1,7 +1,8 @@
 // @ts-check
-/** What `npm start`, `npm test` and `npm run bench` have in common: the set-up, and handing over to a program. */
+/** What `npm start`, `npm test` and the like have in common: the set-up, and handing over to a program. */
 import { spawn } from "node:child_process";
 import { delimiter } from "node:path";
+import { pathToFileURL } from "node:url";
 import { ensureBuilt } from "./build.mjs";
 import { ensureDependencies, root } from "./dependencies.mjs";
 import { ensureServers } from "./servers.mjs";
@@ -35,4 +36,34 @@ export function handOver(script, args) {
   child.on("exit", (code) => {
     process.exitCode = code ?? 1;
   });
+}
+
+/**
+ * Runs a demo in this very process, so that it ends as its terminal, npm or Ctrl-C says.
+ * @param {string} script ends cleanly on the first SIGINT or SIGTERM
+ */
+export async function runHere(script) {
+  // On Ctrl-C the terminal signals this process and npm, and npm passes its own on: the second one must not kill the
+  // demo while it ends cleanly after the first.
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) {
+    process.once(signal, () => {
+      if (process.listenerCount(signal) === 0) process.exit(0);
+      process.on(signal, () => {});
+    });
+  }
+
+  // SIGTERM to npm alone ends npm and the shell between it and this process, which hears nothing of it but loses its
+  // parent: that ends the demo too, in its own way.
+  if (process.env.npm_lifecycle_event !== undefined) {
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(watch);
+      process.kill(process.pid, "SIGTERM");
+    }, 200);
+    watch.unref();
+  }
+
+  process.argv[1] = script; // so that the demo sees that it is the program
+  await import(pathToFileURL(script).href);
 }
