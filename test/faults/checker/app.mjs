@@ -1,8 +1,9 @@
 // @ts-check
 /**
  * One app process of the checker: Express, Koa or Fastify on the built package, with the routes that the clients drive.
- * Started by `fleet.mjs` with its settings as one JSON argument; prints its port once it listens. It decides nothing:
- * each answer says what the session held (`life`: the login that it belongs to), and the model judges.
+ * Started by `fleet.mjs`, and by the chaos run behind a load balancer, with its settings as one JSON argument; prints
+ * its port once it listens. It decides nothing: each answer says what the session held (`life`: the login that it
+ * belongs to), and the model judges.
  */
 import { createServer } from "node:http";
 import express from "express";
@@ -20,9 +21,24 @@ import { plant } from "./bugs.mjs";
  * @typedef {{ status: number, body: Record<string, unknown> }} Answer
  */
 
-const prefix = "holdfast:";
+/**
+ * @typedef {object} Settings
+ * @property {string} framework
+ * @property {string} url of Redis
+ * @property {string} [direct] of Redis, past the proxies
+ * @property {string} [bug] of `bugs.mjs`
+ * @property {string} [name] what answers call this node
+ * @property {number} [port]
+ */
+
+/** @type {Settings} */
 const settings = JSON.parse(process.argv[2] ?? "{}");
-const planted = plant(settings.bug, { store: redisStore(settings.url, { prefix }), direct: settings.direct, prefix });
+const prefix = "holdfast:";
+const planted = plant(settings.bug, {
+  store: redisStore(settings.url, { prefix }),
+  direct: settings.direct ?? "",
+  prefix,
+});
 const sessions = createSessions({
   secret: "the checker's own secret, 32 characters at least",
   ttl: "1h",
@@ -47,6 +63,7 @@ function contents(session) {
  * @returns {Promise<Answer>}
  */
 async function answer(read, query) {
+  if (query.get("op") === "health") return { status: 200, body: {} };
   const current = () => /** @type {Held} */ (read());
   const session = current();
   const life = query.get("life") ?? "";
@@ -140,9 +157,11 @@ const hosts = {
 };
 
 const server = await hosts[/** @type {keyof typeof hosts} */ (settings.framework)]();
-server.listen(0, "127.0.0.1", () => {
+const { name } = settings;
+if (name !== undefined) server.prependListener("request", (_, response) => response.setHeader("x-node", name));
+server.listen(settings.port ?? 0, "127.0.0.1", () => {
   const address = server.address();
   console.log(`port ${typeof address === "object" ? address?.port : ""}`);
 });
-// Whoever started it holds this pipe; without it, nobody needs this process.
-process.stdin.resume().on("end", () => process.exit(0));
+// Whoever started it on any port holds this pipe; without it, nobody needs this process.
+if (settings.port === undefined) process.stdin.resume().on("end", () => process.exit(0));

@@ -13,7 +13,8 @@ import { oneOf, seeded } from "./faults.mjs";
  * @property {string} kind login, set, update, rotate, logout, read, or probe: a read with a cookie that is dead
  * @property {string} life the login that it belongs to
  * @property {number} gen which of the life's ids it was sent with
- * @property {string} app
+ * @property {string} app the node that answered, or where it was sent
+ * @property {number} browser which of the browsers sent it
  * @property {number} from ms since the start, when it was sent
  * @property {number} to ms since the start, when its outcome was known
  * @property {"ok" | "fail" | "unknown"} outcome fail: certainly not done
@@ -26,27 +27,33 @@ import { oneOf, seeded } from "./faults.mjs";
  * @property {string} [id] the cookie's secret that it brought
  * @property {string} [problem] of a status that nothing explains
  *
- * @typedef {{ life: string | null, cookie: string | undefined, gen: number, sets: number, isMoving: boolean, dead: { life: string, gen: number, cookie: string }[] }} Browser
+ * @typedef {{ life: string, gen: number, cookie: string, index: number }} Dead
+ * @typedef {{ life: string | null, cookie: string | undefined, gen: number, index: number, sets: number, isMoving: boolean, dead: Dead[] }} Browser
  * @typedef {{ framework: string, port: number }} Target
- * @typedef {{ kind: string, life: string, gen: number, cookie: string | undefined }} Operation
+ * @typedef {{ kind: string, life: string, gen: number, cookie: string | undefined, index?: number }} Operation
  */
 
 const patienceMs = 5_000;
+
+/** What says that a node, or its store, is out of reach; 0: no answer. */
+const outOfReach = [0, 503];
 
 /**
  * @param {Agent} agent
  * @param {Target} target
  * @param {Record<string, string>} query
  * @param {string | undefined} cookie
- * @returns {Promise<{ status: number, body: Record<string, unknown>, cookie: string | undefined }>}
+ * @returns {Promise<{ status: number, body: Record<string, unknown>, cookie?: string | undefined, node?: string | undefined }>}
  */
 function send(agent, target, query, cookie) {
   return new Promise((resolve) => {
-    const nothing = () => resolve({ status: 0, body: {}, cookie: undefined });
+    const nothing = () => resolve({ status: 0, body: {} });
     const path = `/?${new URLSearchParams(query)}`;
     const headers = cookie === undefined ? {} : { cookie: `sid=${cookie}` };
+    // A load balancer may repeat a GET.
+    const method = query.op === "read" ? "GET" : "POST";
     const outgoing = request(
-      { agent, port: target.port, host: "127.0.0.1", path, headers, timeout: patienceMs },
+      { agent, method, port: target.port, host: "127.0.0.1", path, headers, timeout: patienceMs },
       (answer) => {
         let text = "";
         answer.setEncoding("utf8");
@@ -57,7 +64,8 @@ function send(agent, target, query, cookie) {
         answer.on("end", () => {
           const line = answer.headers["set-cookie"]?.find((each) => each.startsWith("sid="));
           const body = text.startsWith("{") ? JSON.parse(text) : {};
-          resolve({ status: answer.statusCode ?? 0, body, cookie: line?.slice(4).split(";")[0] || undefined });
+          const node = answer.headers["x-node"]?.toString();
+          resolve({ status: answer.statusCode ?? 0, body, cookie: line?.slice(4).split(";")[0] || undefined, node });
         });
       },
     );
@@ -75,10 +83,18 @@ export class Clients {
   /** @type {Browser[]} */
   browsers = [];
 
-  /** @param {{ targets: Target[], record: (entry: Entry) => void, seed: number, rotates?: boolean }} options */
-  constructor({ targets, record, seed, rotates = true }) {
+  /**
+   * @param {object} options
+   * @param {Target[]} options.targets
+   * @param {(entry: Entry) => void} options.record
+   * @param {number} options.seed
+   * @param {boolean} [options.rotates]
+   * @param {number[]} [options.expected] statuses that say that a node, or its store, is out of reach; 0: no answer
+   */
+  constructor({ targets, record, seed, rotates = true, expected = outOfReach }) {
     this.targets = targets;
     this.rotates = rotates;
+    this.expected = expected;
     this.record = record;
     this.seed = seed;
   }
@@ -93,7 +109,7 @@ export class Clients {
    * @param {{ browsers: number, requests: number, thinkMs: number, signal: AbortSignal }} options
    */
   async run({ browsers, requests, thinkMs, signal }) {
-    this.browsers = Array.from({ length: browsers }, () => newBrowser());
+    this.browsers = Array.from({ length: browsers }, (_, index) => newBrowser(index));
     const workers = this.browsers.flatMap((browser, at) =>
       Array.from({ length: requests }, async (_, index) => {
         const random = seeded(this.seed * 7919 + at * 101 + index);
@@ -148,7 +164,7 @@ export class Clients {
   async #login(browser, target) {
     browser.isMoving = true;
     const life = `L${++this.#lives}`;
-    const { entry, cookie } = await this.#exchange({ kind: "login", life, gen: 0, cookie: browser.cookie }, target);
+    const { entry, cookie } = await this.#exchange({ ...browser, kind: "login", life, gen: 0 }, target);
     if (entry.outcome === "ok" && cookie !== undefined) Object.assign(browser, { life, cookie, gen: 0, sets: 0 });
     browser.isMoving = false;
   }
@@ -160,12 +176,12 @@ export class Clients {
    * @param {Target} target
    */
   async #move(browser, kind, target) {
-    const { life, gen, cookie } = browser;
+    const { life, gen, cookie, index } = browser;
     if (life === null || cookie === undefined) return;
     browser.isMoving = true;
-    const result = await this.#exchange({ kind, life, gen, cookie }, target);
+    const result = await this.#exchange({ kind, life, gen, cookie, index }, target);
     if (result.entry.outcome === "ok") {
-      browser.dead = [...browser.dead.slice(-5), { life, gen, cookie }];
+      browser.dead = [...browser.dead.slice(-5), { life, gen, cookie, index }];
       if (kind === "logout") browser.life = null;
       else if (result.cookie !== undefined) Object.assign(browser, { cookie: result.cookie, gen: gen + 1 });
     } else if (result.entry.status === 401) browser.life = null;
@@ -173,7 +189,7 @@ export class Clients {
   }
 
   /**
-   * @param {{ life: string, gen: number, cookie: string }} old
+   * @param {Dead} old
    * @param {Target} target
    */
   async #probe(old, target) {
@@ -187,14 +203,14 @@ export class Clients {
    * @param {Record<string, string>} [query]
    */
   async #do(browser, kind, target, query = {}) {
-    const { life, gen, cookie } = browser;
+    const { life, gen, cookie, index } = browser;
     if (life === null || cookie === undefined) return;
     if (kind === "set") {
       const key = `k${++this.#keys}`;
       Object.assign(query, { key, value: `${life}:${key}` });
       browser.sets += 1;
     }
-    const { entry } = await this.#exchange({ kind, life, gen, cookie }, target, query);
+    const { entry } = await this.#exchange({ kind, life, gen, cookie, index }, target, query);
     // Its session is not there any more, and nobody in this browser moved it: an unknown rotation or logout was done.
     const isGone = entry.outcome !== "unknown" && entry.seen !== life;
     if (isGone && browser.life === life && browser.gen === gen && !browser.isMoving) browser.life = null;
@@ -206,19 +222,20 @@ export class Clients {
    * @param {Record<string, string>} [query]
    */
   #exchange(what, target, query = {}) {
-    const place = { agent: this.#agent, now: () => this.now(), record: this.record };
+    const place = { agent: this.#agent, now: () => this.now(), record: this.record, expected: this.expected };
     return exchange(place, what, target, query);
   }
 }
 
 /**
  * One operation: sends it, records its outcome, and resolves to both it and the cookie that came back.
- * @param {{ agent: Agent, now: () => number, record: (entry: Entry) => void }} place
+ * @param {{ agent: Agent, now: () => number, record: (entry: Entry) => void, expected?: number[] }} place
  * @param {Operation} what
  * @param {Target} target
  * @param {Record<string, string>} [query]
  */
-export async function exchange({ agent, now, record }, { kind, life, gen, cookie }, target, query = {}) {
+export async function exchange(place, { kind, life, gen, cookie, index = 0 }, target, query = {}) {
+  const { agent, now, record, expected = outOfReach } = place;
   const from = now();
   const answer = await send(agent, target, { op: kind, life, ...query }, cookie);
   const { status, body } = answer;
@@ -227,7 +244,8 @@ export async function exchange({ agent, now, record }, { kind, life, gen, cookie
     kind,
     life,
     gen,
-    app: target.framework,
+    app: answer.node ?? target.framework,
+    browser: index,
     from,
     to: now(),
     outcome: status === 200 ? "ok" : status === 401 ? "fail" : "unknown",
@@ -237,12 +255,17 @@ export async function exchange({ agent, now, record }, { kind, life, gen, cookie
   if (kind === "set") Object.assign(entry, { key: query.key, explicit: query.mode === "explicit" });
   if (status === 200 && typeof body.count === "number") Object.assign(entry, { count: body.count, keys: body.keys });
   if (answer.cookie !== undefined) entry.id = answer.cookie.split(".")[0] ?? "";
-  if (![0, 200, 401, 503].includes(status)) entry.problem = `${status} ${body.code ?? ""} ${body.message ?? ""}`;
+  if (status !== 200 && status !== 401 && !expected.includes(status)) {
+    entry.problem = `${status} ${body.code ?? ""} ${body.message ?? ""}`;
+  }
   record(entry);
   return { entry, cookie: answer.cookie };
 }
 
-/** @returns {Browser} */
-function newBrowser() {
-  return { life: null, cookie: undefined, gen: 0, sets: 0, isMoving: false, dead: [] };
+/**
+ * @param {number} index
+ * @returns {Browser}
+ */
+function newBrowser(index) {
+  return { life: null, cookie: undefined, gen: 0, index, sets: 0, isMoving: false, dead: [] };
 }

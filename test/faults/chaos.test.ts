@@ -1,0 +1,98 @@
+/**
+ * Chaos in short, on haproxy, three frameworks and real Redis topologies, and the proof that its report can say no.
+ * Long runs: `npm run chaos`. The apps run from `dist/`, each in a process of its own.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { ensureBuilt } from "../../.ci/build.mjs";
+import type { Fault } from "./chaos/faults.mjs";
+import { type ChaosOptions, chaos, Judge } from "./chaos/run.mjs";
+import type { Entry } from "./checker/clients.mjs";
+
+beforeAll(() => ensureBuilt(), 60_000);
+
+/** What a run must have felt, or it has shown nothing; and what it must not have broken. */
+async function survives(options: ChaosOptions): Promise<void> {
+  const report = await chaos({ calmMs: 600, browsers: 8, leniency: 2, ...options });
+  console.log(JSON.stringify({ ...report, violations: report.violations.length }));
+  expect(report.violations.slice(0, 10), `seed ${report.seed}`).toEqual([]);
+  expect(report.operations).toBeGreaterThan(200);
+  expect(report.outages["master kill"]).toMatchObject({ faults: 1, felt: 1 });
+  expect(report.outages["node kill"]?.faults).toBeGreaterThanOrEqual(1);
+}
+
+describe.concurrent("clients of three nodes behind haproxy", () => {
+  const seed = Date.now() % 1_000_000;
+
+  it("lose nothing when nodes and the master under Sentinel are killed", async () => {
+    await survives({ seconds: 9, seed, topology: "sentinel", kinds: ["master kill", "node kill"] });
+  }, 60_000);
+
+  it("lose nothing when nodes and a master of the Cluster are killed", async () => {
+    await survives({ seconds: 9, seed, topology: "cluster", kinds: ["master kill", "node kill"] });
+  }, 60_000);
+});
+
+/** A judge of a run on Sentinel that has felt one fault, from 1 s on. */
+function judgeOf(kind: Fault["kind"], entries: readonly Partial<Entry>[]): Judge {
+  const judge = new Judge({ seconds: 20, seed: 1, topology: "sentinel" });
+  judge.outages.begin({ kind, target: "r1", at: 1_000, forMs: 12_000 })({});
+  for (const entry of entries) {
+    const usual = { kind: "update", life: "L1", gen: 0, app: "n1", browser: 0, outcome: "ok", status: 200 } as const;
+    judge.add({ ...usual, from: 0, to: 1, ...(entry.outcome !== "unknown" && { seen: "L1" }), ...entry });
+  }
+  judge.endLoad(20_000);
+  return judge;
+}
+
+const refused = (from: number, to: number): Partial<Entry> => ({ outcome: "unknown", status: 503, from, to });
+
+/** A writer that gets nothing through from one second on, for that long. */
+const outage = (ms: number, browser = 0): Partial<Entry>[] => [
+  { browser, ...refused(1_000, 1_400) },
+  { browser, ...refused(1_500, 1_900) },
+  { browser, from: 990 + ms, to: 1_000 + ms },
+];
+
+describe("the report", () => {
+  it("measures an outage from the first write that failed to the first that was acknowledged again", () => {
+    const report = judgeOf("master kill", [...outage(2_000), ...outage(2_400, 1)]).finish([]);
+    expect(report.outages).toEqual({
+      "master kill": { faults: 1, felt: 1, writers: 2, medianMs: 2_400, maxMs: 2_400 },
+    });
+    expect(report.errors).toEqual({ "503 by a node": 4 });
+    expect(report.phases["master kill"]).toMatchObject({ operations: 6, ok: 2, unknown: 4, max: 400 });
+    expect(report.violations).toEqual([]);
+  });
+
+  it("counts from the last acknowledged write where that was later, and nothing twice", () => {
+    const entries = [{ from: 1_050, to: 1_100 }, refused(1_000, 1_400), { from: 1_700, to: 1_800 }];
+    expect(judgeOf("master kill", entries).finish([]).outages["master kill"]).toMatchObject({ writers: 1, maxMs: 700 });
+  });
+
+  it.each([
+    ["half of the writers were without for more than 2.5 s", [...outage(2_600), ...outage(2_600, 1)]],
+    [
+      "one writer was without for more than down-after and 5 s",
+      [...outage(100), ...outage(200, 1), ...outage(5_600, 2)],
+    ],
+    [
+      "a writer got nothing through until the end",
+      [...outage(100), ...outage(200, 1), { browser: 2, ...refused(1_000, 1_100) }],
+    ],
+  ])("says no when %s", (_, entries) => {
+    const kinds = judgeOf("hung master", entries)
+      .finish([])
+      .violations.map(({ kind }) => kind);
+    expect(new Set(kinds)).toEqual(new Set(["outage"]));
+  });
+
+  it("says no when a request hung, a process ended by itself, or a record has no TTL", () => {
+    const stored = [{ key: "holdfast:x", ttlMs: -1, life: null, keys: [] }];
+    const report = judgeOf("partition", [refused(1_000, 2_700), { from: 2_800, to: 2_900 }]).finish(stored, ["n2"]);
+    expect(report.violations.map(({ kind }) => kind).sort()).toEqual(["died", "hang", "no-ttl"]);
+  });
+
+  it("leaves what a node's death costs out of what Redis may cost", () => {
+    expect(judgeOf("node kill", outage(2_600)).finish([]).violations).toEqual([]);
+  });
+});

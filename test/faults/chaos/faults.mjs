@@ -1,0 +1,129 @@
+// @ts-check
+/**
+ * The faults of a chaos run, chosen by a seed: app nodes are killed beside whatever befalls the Redis masters, which is
+ * one thing at a time, as Redis promises nothing when a second server fails before the first is back. Called by
+ * `run.mjs`.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { until } from "../../../examples/cluster/processes.mjs";
+import { oneOf, seeded } from "../checker/faults.mjs";
+
+/**
+ * @typedef {import("./cluster.mjs").ChaosCluster} ChaosCluster
+ * @typedef {"node kill" | "master kill" | "hung master" | "partition"} FaultKind
+ *
+ * @typedef {object} Fault
+ * @property {FaultKind} kind
+ * @property {string} target
+ * @property {number} at ms since the start of the run
+ * @property {number} forMs until it was undone
+ * @property {string} [how] what else there is to know
+ *
+ * @typedef {object} Plan
+ * @property {number} seed
+ * @property {number} calmMs between two faults, on average
+ * @property {number} seconds of load; none comes in the last of it, so that its outage is seen to end
+ * @property {readonly FaultKind[]} kinds in this order at first, then shuffled
+ * @property {() => number} now ms since the start of the run
+ * @property {(fault: Fault) => (undone: Partial<Fault>) => void} begin told of each, and of its end
+ */
+
+/** How long before the end of the load the last fault comes. */
+const lastMs = 6_000;
+
+/** @type {Record<Exclude<FaultKind, "node kill">, (cluster: ChaosCluster, master: string, random: () => number) => Promise<string | undefined>>} */
+const masterFaults = {
+  /** Back after a while as what it was: Sentinel, or the Cluster, tells it who is master now. */
+  "master kill": async (cluster, master, random) => {
+    await cluster.kill(master);
+    await pause(200 + random() * 4_000);
+    await cluster.revive(master);
+    return undefined;
+  },
+  /** It wakes up as a master that was replaced, or in the middle of that, or just in time. */
+  "hung master": async ({ processes }, master, random) => {
+    processes.hang(master);
+    await pause(200 + random() * 5_000);
+    processes.wake(master);
+    return undefined;
+  },
+  /** Cut off from clients, Sentinels and replicas alike; healed with its old connections, or without. */
+  partition: async ({ network }, master, random) => {
+    const isReset = random() < 0.5;
+    await network.cut(master);
+    await pause(200 + random() * 5_000);
+    await network.heal(master, isReset);
+    return isReset ? "connections reset" : "connections kept";
+  },
+};
+
+/**
+ * Injects faults until the load is over; each is undone when this resolves.
+ * @param {ChaosCluster} cluster
+ * @param {Plan} plan
+ */
+export async function injectFaults(cluster, plan) {
+  const masterKinds = plan.kinds.filter((kind) => kind !== "node kill");
+  const loops = [];
+  if (masterKinds.length > 0) loops.push(harmMasters(cluster, plan, masterKinds));
+  if (plan.kinds.includes("node kill")) loops.push(killNodes(cluster, plan));
+  await Promise.all(loops);
+}
+
+/**
+ * Waits some calm time.
+ * @param {Plan} plan
+ * @param {() => number} random
+ * @returns {Promise<boolean>} whether there is time for a fault
+ */
+async function calm({ calmMs, seconds, now }, random) {
+  const waitMs = calmMs * (0.5 + random());
+  if (now() + waitMs > seconds * 1000 - lastMs) return false;
+  await pause(waitMs);
+  return true;
+}
+
+/**
+ * @param {ChaosCluster} cluster
+ * @param {Plan} plan
+ */
+async function killNodes(cluster, plan) {
+  const random = seeded(plan.seed * 31 + 1);
+  while (await calm(plan, random)) {
+    const { name } = oneOf(random, cluster.nodes);
+    const at = plan.now();
+    const end = plan.begin({ kind: "node kill", target: name, at, forMs: 0 });
+    await cluster.kill(name);
+    await pause(300 + random() * 2_500);
+    await cluster.revive(name);
+    end({ forMs: plan.now() - at });
+    const { port } = cluster.nodes.find((node) => node.name === name) ?? {};
+    await cluster.processes.ready(name, async () => (await fetch(`http://127.0.0.1:${port}/?op=health`)).ok);
+  }
+}
+
+/**
+ * @param {ChaosCluster} cluster
+ * @param {Plan} plan
+ * @param {Exclude<FaultKind, "node kill">[]} kinds
+ */
+async function harmMasters(cluster, plan, kinds) {
+  const random = seeded(plan.seed * 31 + 2);
+  let left = [...kinds];
+  let next = left[0];
+  while (await calm(plan, random)) {
+    const kind = next ?? oneOf(random, left);
+    left = left.filter((other) => other !== kind);
+    if (left.length === 0) left = [...kinds];
+    else if (next !== undefined) next = left[0];
+    if (left.length === kinds.length) next = undefined;
+    const masters = await cluster.redis.masters();
+    const { name } = oneOf(random, masters);
+    const at = plan.now();
+    const end = plan.begin({ kind, target: name, at, forMs: 0 });
+    const how = await masterFaults[kind](cluster, name, random);
+    end({ forMs: plan.now() - at, ...(how && { how }) });
+    const isOver = () => plan.now() > plan.seconds * 1000;
+    await until(async () => isOver() || (await cluster.redis.isWhole()), `${name} to be back after "${kind}"`, 60_000);
+  }
+}

@@ -1,0 +1,114 @@
+// @ts-check
+/**
+ * Redis Cluster as processes of the chaos run: three masters with a replica each, every one of them behind a proxy of
+ * the network, for clients and for its bus. Called by `cluster.mjs`; its counterpart is `examples/cluster/sentinel.mjs`.
+ */
+import { freePort, until } from "../../../examples/cluster/processes.mjs";
+import { ask, info, startRedis } from "../../../examples/cluster/redis.mjs";
+
+/**
+ * @typedef {{ name: string, port: number, publicPort: number, publicBus: number }} Server
+ */
+
+const slots = 16_384;
+const names = ["r1", "r2", "r3", "r4", "r5", "r6"];
+
+/**
+ * @param {import("../../../examples/cluster/processes.mjs").Processes} processes
+ * @param {import("./network.mjs").Network} network
+ * @param {number} nodeTimeoutMs how long a master may be silent
+ */
+export async function startRedisCluster(processes, network, nodeTimeoutMs) {
+  const servers = await Promise.all(names.map((name) => startServer(processes, network, { name, nodeTimeoutMs })));
+  await introduce(servers);
+
+  /** Who is master now, by most of the servers. */
+  const masters = async () => {
+    const views = await Promise.all(servers.map(({ port }) => ask(port, "CLUSTER", "NODES").catch(() => "")));
+    const serving = views.map((view) => String(view).split("\n").filter(isServing));
+    return servers.filter(({ publicPort }) => {
+      const believers = serving.filter((lines) => lines.some((line) => line.includes(`:${publicPort}@`)));
+      return believers.length > servers.length / 2;
+    });
+  };
+  const cluster = {
+    servers,
+    masters,
+    /** For `redisStore()`. */
+    url: `redis+cluster://${servers.map(({ publicPort }) => `127.0.0.1:${publicPort}`).join(",")}`,
+    /** Whether everybody is there, sees everybody, and each master has a replica that follows it. */
+    async isWhole() {
+      const states = await Promise.all(servers.map(({ port }) => ask(port, "CLUSTER", "INFO")));
+      const views = await Promise.all(servers.map(({ port }) => ask(port, "CLUSTER", "NODES")));
+      const roles = await Promise.all(servers.map(({ port }) => info(port, "replication")));
+      const isCalm = (/** @type {unknown} */ view) => !/fail|handshake|noaddr|disconnected/.test(String(view));
+      return (
+        states.every((state) => /cluster_state:ok[\s\S]*known_nodes:6/.test(String(state))) &&
+        views.every(isCalm) &&
+        roles.filter(({ role, slave0 = "" }) => role === "master" && slave0.includes("state=online")).length === 3 &&
+        roles.filter(({ role, master_link_status: link }) => role === "slave" && link === "up").length === 3
+      );
+    },
+  };
+  await until(cluster.isWhole, "the Cluster to be whole", 30_000);
+  return cluster;
+}
+
+/** A line of CLUSTER NODES: a master that has slots and is not down. @param {string} line */
+function isServing(line) {
+  const [, , flags = "", , , , , , ...ranges] = line.split(" ");
+  return flags.includes("master") && !/fail(?!\?)/.test(flags) && ranges.length > 0;
+}
+
+/**
+ * @param {import("../../../examples/cluster/processes.mjs").Processes} processes
+ * @param {import("./network.mjs").Network} network
+ * @param {{ name: string, nodeTimeoutMs: number }} options
+ * @returns {Promise<Server>}
+ */
+async function startServer(processes, network, { name, nodeTimeoutMs }) {
+  const [port, bus] = [await freePort(), await freePort()];
+  const [publicPort, publicBus] = [await network.publish(name, port), await network.publish(name, bus)];
+  const config = [
+    "cluster-enabled yes",
+    `cluster-node-timeout ${nodeTimeoutMs}`,
+    `cluster-port ${bus}`,
+    "cluster-announce-ip 127.0.0.1",
+    `cluster-announce-port ${publicPort}`,
+    `cluster-announce-bus-port ${publicBus}`,
+    "cluster-allow-replica-migration no",
+    `bind-source-addr ${network.sourceOf(name)}`,
+  ];
+  await startRedis(processes, { name, port, config });
+  return { name, port, publicPort, publicBus };
+}
+
+/** @param {Server[]} servers */
+async function introduce(servers) {
+  const [first] = servers;
+  if (first === undefined) throw new Error("no server");
+  for (const [index, { port }] of servers.entries()) {
+    await ask(port, "CLUSTER", "SET-CONFIG-EPOCH", String(index + 1));
+    if (index > 0) await ask(port, "CLUSTER", "MEET", "127.0.0.1", `${first.publicPort}`, `${first.publicBus}`);
+  }
+  for (const [index, { port }] of servers.slice(0, 3).entries()) {
+    const [from, to] = [Math.floor((slots * index) / 3), Math.floor((slots * (index + 1)) / 3) - 1];
+    await ask(port, "CLUSTER", "ADDSLOTSRANGE", String(from), String(to));
+  }
+  const knowsAll = async (/** @type {Server} */ { port }) => {
+    const view = String(await ask(port, "CLUSTER", "NODES"));
+    return view.trim().split("\n").length === servers.length && !view.includes("handshake");
+  };
+  for (const server of servers) await until(() => knowsAll(server), "the servers to know each other");
+  for (const [index, { port }] of servers.slice(3).entries()) {
+    const id = String(await ask(servers[index]?.port ?? 0, "CLUSTER", "MYID"));
+    await until(
+      () =>
+        ask(port, "CLUSTER", "REPLICATE", id).then(
+          () => true,
+          () => false,
+        ),
+      "a replica to follow",
+    );
+  }
+}
