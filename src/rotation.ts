@@ -58,48 +58,62 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
   const id = publicIdOf(secret);
   // The new record first: a crash in between leaves the old session alive, not the user without one.
   let known = await create(state, budget, id, mine, "absent");
+  let isOldInDoubt = true;
+  // What another request saved under the old id is in the new record before the old one ends: so no failure in between,
+  // of this node or of the store, takes it away. Where this fails, the old id goes on as it is.
+  const takeOver = async (theirs: Content): Promise<void> => {
+    isOldInDoubt = false;
+    const { text: before } = known.content;
+    const merged = forLogin(mergeContents(context, state.baseline, mine, theirs).content);
+    known = await create(state, budget, id, merged, known.version);
+    rebase(state.data, dataOf(context, before), dataOf(context, merged.text), context.codec);
+    isOldInDoubt = true;
+  };
   try {
-    const theirs = await retire(context, budget, oldId, base);
-    if (theirs !== undefined) {
-      const merged = forLogin(mergeContents(context, state.baseline, mine, theirs).content);
-      known = await create(state, budget, id, merged, known.version);
-      rebase(state.data, dataOf(context, mine.text), dataOf(context, merged.text), context.codec);
-    }
+    await retire(context, budget, { id: oldId, base }, takeOver);
   } finally {
     // Where the store failed meanwhile, nobody can tell whether the old id is dead: the browser must have the new one.
-    state.setSecret(secret);
-    state.known = known;
-    state.baseline = known.content;
-    state.isCookieDue = true;
+    if (isOldInDoubt) {
+      state.setSecret(secret);
+      state.known = known;
+      state.baseline = known.content;
+      state.isCookieDue = true;
+    }
   }
   context.events.emit("renewed", { id, previousId: oldId });
 }
 
 /**
  * Puts an end to the old id of a renewed session, by compare-and-set: what another request saved there until then is
- * seen, also where an answer is lost on the way. Resolves to that, or to no data at all where the session had ended;
- * `undefined`: nothing came in between.
+ * seen, also where an answer is lost on the way, and handed to `takeOver` before it ends: no data at all where the
+ * session had ended.
  */
-async function retire(context: Context, budget: Budget, oldId: string, base: Known): Promise<Content | undefined> {
-  let [id, version] = [oldId, base.version];
-  let theirs: Content | undefined;
+async function retire(
+  context: Context,
+  budget: Budget,
+  old: { id: string; base: Known },
+  takeOver: (theirs: Content) => Promise<void>,
+): Promise<void> {
+  let { id } = old;
+  let { version } = old.base;
   for (let attempt = 0; ; attempt++) {
     const now = context.store.now();
     const result = await callStore(context, budget, { operation: "write", id, durable: true }, (store, call) =>
       store.write(id, retiredRecord(now, now + tombstoneMs), version, call),
     );
     context.endedIds.set(id, true);
-    if (result.ok) return theirs;
+    if (result.ok) return;
     const pointer = result.current?.kind === "moved" ? pointerOf(result.current) : undefined;
     // A timed rotation came in between: what goes on under its new id is what must end.
     if (pointer !== undefined) id = pointer.id;
     const current =
       pointer === undefined ? asEnded(result.current, context.store.now()) : await read(context, budget, id);
     // A parallel login renewed it: that session lives on, and so may this copy.
-    if (current?.kind === "ended" && current.reason === "renewed") return theirs;
-    if (current?.kind !== "live") return { meta: {}, text: context.emptyText };
+    if (current?.kind === "ended" && current.reason === "renewed") return;
+    if (current?.kind !== "live") return takeOver({ meta: {}, text: context.emptyText });
+    const theirs = current.version === version ? undefined : readable(context, id, current)?.content;
     version = current.version;
-    if (version !== base.version) theirs = readable(context, id, current)?.content ?? theirs;
+    if (theirs !== undefined) await takeOver(theirs);
     await budget.spend(() => pause(attempt));
   }
 }

@@ -257,6 +257,24 @@ describe("renew()", () => {
     await client.request((session) => expect({ ...session }).toEqual({ user: "alice", cart: ["pen"] }));
   });
 
+  it("that fails once another request has saved leaves the old id with what was saved, and the browser with that id", async () => {
+    const { sessions, store } = setUp();
+    const client = await signedIn(sessions);
+    const request = await client.arrive();
+    await client.twin().request((session) => {
+      session.late = 1;
+    });
+    request.session.user = "victim";
+    // The new record, the end of the old one, which is refused, and what the other request saved: that one fails.
+    store.passing.write = 2;
+    store.failing.add("write");
+    await expect(request.session.renew()).rejects.toMatchObject({ status: 503 });
+    store.failing.delete("write");
+    await expect(request.visit.commit()).rejects.toMatchObject({ status: 503 });
+    expect(request.exchange.setCookies).toEqual([]);
+    await client.request((session) => expect({ ...session }).toEqual({ user: "alice", cart: ["pen"], late: 1 }));
+  });
+
   it("before anything is stored just changes the id", async () => {
     const { sessions, store } = setUp();
     const client = new Client(sessions);
