@@ -9,6 +9,7 @@ import { SessionError } from "../errors.ts";
 import { isGivenUp, mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
 import { reportServer } from "./redis-client-check.ts";
 import type { RedisClock } from "./redis-clock.ts";
+import { type FailoverWatch, isUsable, watchFailovers } from "./redis-failover.ts";
 import { closed, isPassing, isRedirection, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
 import type { RedisLanes } from "./redis-lanes.ts";
 import type { Script } from "./redis-scripts.ts";
@@ -48,6 +49,8 @@ export class RedisLink {
   readonly #lanes: RedisLanes | undefined;
   /** ioredis writes at the end of the tick what a tick brought. */
   readonly #isPipelining: boolean;
+  /** `undefined`: no Sentinels. */
+  readonly #failovers: FailoverWatch | undefined;
   readonly #waiting = new Set<() => void>();
   #syncing: Promise<void> | undefined;
   #isClosed = false;
@@ -64,6 +67,7 @@ export class RedisLink {
     this.#clock = settings.clock;
     this.#lanes = settings.lanes;
     this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
+    this.#failovers = watchFailovers(client);
     this.#wasClosed = client.status === "end";
     client.on("connecting", this.#onConnecting);
     client.on("ready", this.#onReady);
@@ -92,7 +96,8 @@ export class RedisLink {
       const era = lane?.era;
       const client = (era && lane?.client) ?? this.#client;
       try {
-        if (client.status !== "ready") await this.#becomeReady(call.deadline);
+        const isReady = client === this.#client ? isUsable(client, this.#failovers) : client.status === "ready";
+        if (!isReady) await this.#becomeReady(call.deadline);
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();
@@ -153,6 +158,7 @@ export class RedisLink {
     this.#client.off("close", this.#onClose);
     this.#client.off("end", this.#wake);
     this.#lanes?.close();
+    this.#failovers?.close();
     this.#wake();
     if (!this.#isOwn) return;
     if (this.#client.status === "ready") {
@@ -204,7 +210,7 @@ export class RedisLink {
     for (;;) {
       if (this.#isClosed) throw closed("the store was closed");
       const { status } = this.#client;
-      if (status === "ready") return;
+      if (isUsable(this.#client, this.#failovers)) return;
       if (status === "end" && (this.#wasClosed || !isGivenUp(this.#client)))
         throw closed("its connection was ended and will not come back by itself");
       // A lazy client connects at its first command. Failures come back as a state.

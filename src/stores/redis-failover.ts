@@ -1,0 +1,135 @@
+/**
+ * Hears of a failover from the Sentinels when it begins, not when it is over. In between, a master that was given up but
+ * is back (it hung, or was restarted) still takes writes, says OK, and loses them when it is told to follow the new one:
+ * a second or so, in which nobody but the Sentinels knows. `redis-link.ts` sends such a master no command.
+ *
+ * Where the Sentinels can't be reached, say nothing, or call the servers by names or other addresses (a NAT), everything
+ * goes on as without it. Writes nothing, anywhere.
+ */
+import { debuglog } from "node:util";
+import type { RedisCommands } from "./redis-client.ts";
+
+/** What is used of the connections to the Sentinels. */
+interface Subscriber {
+  on(event: "message" | "error", listener: (...args: unknown[]) => void): unknown;
+  subscribe(...channels: string[]): Promise<unknown>;
+  disconnect(): void;
+}
+
+const log = debuglog("holdfast");
+
+/** A failover has a leader, who will choose a replica and promote it next, 100 ms or more later. */
+const began = "+elected-leader";
+/** The master is another one now. */
+const switched = "+switch-master";
+/** Nothing came of it. */
+const aborted: readonly string[] = ["-failover-abort-no-good-slave", "-failover-abort-slave-timeout"];
+
+/** A master that was given up is trusted again when nothing more is heard of it for that long. */
+const underWayMs = 5_000;
+/** So long a Sentinel that has not heard yet may still name the old master. */
+const replacedMs = 10_000;
+const reconnectMs = 500;
+
+/** Which masters the Sentinels gave up, for one client that they lead to the master. */
+export class FailoverWatch {
+  readonly #client: RedisCommands;
+  readonly #name: string;
+  readonly #subscribers: Subscriber[] = [];
+  /**
+   * Until when not to trust a master, by the Sentinel that says so and the master's `host:port`. One is enough: another
+   * that is late may still announce as new what this one has given up again.
+   */
+  readonly #givenUp = new Map<string, number>();
+
+  constructor(client: RedisCommands) {
+    this.#client = client;
+    const options = new Map<string, unknown>(Object.entries(client.options));
+    this.#name = String(options.get("name"));
+    const sentinels: unknown = options.get("sentinels");
+    for (const sentinel of Array.isArray(sentinels) ? sentinels : []) this.#listen(sentinel, options);
+    client.on("ready", this.#leave);
+  }
+
+  /** Whether the connection leads to a master that was given up. */
+  get isReplaced(): boolean {
+    if (this.#givenUp.size === 0) return false;
+    const master = addressOf(this.#client);
+    const now = performance.now();
+    return this.#subscribers.some((_, from) => (this.#givenUp.get(`${from} ${master}`) ?? 0) > now);
+  }
+
+  /** Ends the connections to the Sentinels. */
+  close(): void {
+    this.#client.off("ready", this.#leave);
+    for (const subscriber of this.#subscribers) subscriber.disconnect();
+  }
+
+  #listen(sentinel: object, options: ReadonlyMap<string, unknown>): void {
+    const duplicate: unknown = Reflect.get(this.#client, "duplicate");
+    if (typeof duplicate !== "function") return;
+    // A client of the same class, version 5 or 6, and of none of the settings that are the master's.
+    const subscriber = duplicate.call(this.#client, {
+      ...sentinel,
+      sentinels: null,
+      username: options.get("sentinelUsername"),
+      password: options.get("sentinelPassword"),
+      tls: options.get("sentinelTLS") ?? undefined,
+      db: 0,
+      keyPrefix: "",
+      lazyConnect: false,
+      enableReadyCheck: false,
+      enableOfflineQueue: true,
+      enableAutoPipelining: false,
+      readOnly: false,
+      connectTimeout: 1_000,
+      commandTimeout: undefined,
+      socketTimeout: undefined,
+      maxRetriesPerRequest: null,
+      retryStrategy: () => reconnectMs,
+    }) as Subscriber; // what `duplicate` makes in both versions
+    const from = this.#subscribers.push(subscriber) - 1;
+    subscriber.on("error", (error) => log("sentinel: %s", error));
+    subscriber.on("message", (channel, words) => this.#hear(from, String(channel), String(words)));
+    // Each later connection is subscribed by ioredis.
+    subscriber.subscribe(began, switched, ...aborted).catch((error: unknown) => log("sentinel: %s", error));
+  }
+
+  /** `+switch-master` says: name, old host and port, new host and port. The others: "master", name, host and port. */
+  #hear(from: number, channel: string, words: string): void {
+    const [first = "", second = "", third = "", fourth = "", fifth = ""] = words.split(" ");
+    const isSwitch = channel === switched;
+    if ((isSwitch ? first : second) !== this.#name) return;
+    const master = `${from} ${isSwitch ? `${second}:${third}` : `${third}:${fourth}`}`;
+    log("sentinel: %s %s", channel, words);
+    if (isSwitch) this.#givenUp.delete(`${from} ${fourth}:${fifth}`);
+    if (aborted.includes(channel)) this.#givenUp.delete(master);
+    else this.#givenUp.set(master, performance.now() + (isSwitch ? replacedMs : underWayMs));
+    this.#leave();
+  }
+
+  /** What is under way has no answer yet, and must not get one from a master that was given up. */
+  readonly #leave = (): void => {
+    if (this.#client.status === "ready" && this.isReplaced) this.#client.disconnect(true);
+  };
+}
+
+/** Watches for a client that Sentinels lead to the master; `undefined`: they don't. */
+export function watchFailovers(client: RedisCommands): FailoverWatch | undefined {
+  const options = new Map<string, unknown>(Object.entries(client.options));
+  if (!Array.isArray(options.get("sentinels")) || options.get("role") === "slave") return undefined;
+  return new FailoverWatch(client);
+}
+
+/** Whether commands may be sent: the client is connected, and not to a master that was given up. */
+export function isUsable(client: RedisCommands, watch: FailoverWatch | undefined): boolean {
+  return client.status === "ready" && watch?.isReplaced !== true;
+}
+
+/** Whom the client is connected to, as Sentinels write it. */
+function addressOf(client: RedisCommands): string {
+  const stream: unknown = Reflect.get(client, "stream");
+  if (typeof stream !== "object" || stream === null) return "";
+  const host = String(Reflect.get(stream, "remoteAddress")).replace("::ffff:", "");
+  return `${host}:${String(Reflect.get(stream, "remotePort"))}`;
+}
