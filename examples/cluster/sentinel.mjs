@@ -32,7 +32,12 @@ export async function startSentinel(processes, options = {}) {
   for (const name of ["r1", "r2", "r3"]) {
     const port = await freePort();
     const publicPort = await publish(name, port);
-    const config = ["replica-announce-ip 127.0.0.1", `replica-announce-port ${publicPort}`];
+    const config = [
+      "replica-announce-ip 127.0.0.1",
+      `replica-announce-port ${publicPort}`,
+      // A master that nobody follows acknowledges nothing: it may be replaced by one that has none of it.
+      "min-replicas-to-write 1",
+    ];
     const first = servers[0];
     if (first !== undefined) config.push(`replicaof 127.0.0.1 ${first.publicPort}`);
     await startRedis(processes, { name, port, config });
