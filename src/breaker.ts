@@ -86,7 +86,10 @@ class Breaker {
     try {
       result = await call();
     } catch (error) {
-      if (error instanceof Error && performance.now() - start >= this.#slowMs) await this.#count(error);
+      // A store that waited for its replicas in vain has answered.
+      const isOutage = !(error instanceof SessionError && error.code === "ERR_SESSION_UNCONFIRMED");
+      const isSlow = performance.now() - start >= this.#slowMs;
+      if (isOutage && isSlow && error instanceof Error) await this.#count(error);
       throw error;
     }
     if (this.#hasFailed) await this.#succeed();

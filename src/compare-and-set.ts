@@ -103,7 +103,7 @@ async function write(
 ): Promise<Attempted> {
   if (known === undefined) assertOpensSessions(state.context);
   const record = recordFor(state, known, content);
-  const call = { operation: "write", id: state.id } as const;
+  const call = { operation: "write", id: state.id, durable: state.isLogin } as const;
   const result = await callStore(state.context, budget, call, (store, options) =>
     store.write(state.id, record, known?.version ?? "absent", options),
   ).catch((error: unknown) => {
@@ -167,7 +167,7 @@ async function newer(state: SessionState, budget: Budget, known: Known | undefin
 
 /** Reads the record of a session as the backend has it now: what is decided by it must not rest on a copy. */
 export function readRecord(state: SessionState, budget: Budget): Promise<StoreRecord | undefined> {
-  return read(state.context, budget, state.id, true);
+  return read(state.context, budget, state.id, { fresh: true });
 }
 
 /** The first two retries at once, then with growing jitter: whoever lost must not lose to the same again. */

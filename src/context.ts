@@ -47,20 +47,20 @@ export const tombstoneMs = 60_000;
 export async function callStore<T>(
   context: Context,
   budget: Budget,
-  call: { operation: StoreOperation; id: string; durable?: boolean },
+  call: { operation: StoreOperation; id: string; durable?: boolean; mayBeStale?: boolean },
   verb: (store: Store, call: StoreCall) => Promise<T>,
 ): Promise<T> {
+  const { operation, id, durable = false, mayBeStale = false } = call;
+  const report = (error: SessionError): void => context.events.emit("storeError", { operation, error, id });
   try {
-    const side = call.operation === "read" ? "read" : "write";
-    const asked = context.breakers.run(side, call.id, () =>
-      budget.spend((deadline) => verb(context.store, { deadline, durable: call.durable ?? false })),
+    const side = operation === "read" ? "read" : "write";
+    const asked = context.breakers.run(side, id, () =>
+      budget.spend((deadline) => verb(context.store, { deadline, durable, mayBeStale, report })),
     );
     return await context.inFlight.during(asked);
   } catch (error) {
     // The budget turns every failure of a store into this class.
-    if (error instanceof SessionError) {
-      context.events.emit("storeError", { operation: call.operation, error, id: call.id });
-    }
+    if (error instanceof SessionError) report(error);
     throw error;
   }
 }

@@ -13,6 +13,7 @@
  * | `ERR_SESSION_STORE_TIMEOUT` | 503 | the store did not answer, or a save did not win, within `storeTimeout` |
  * | `ERR_SESSION_STORE_FULL` | 503 | a bounded `memoryStore()` holds as many live sessions as it may |
  * | `ERR_SESSION_CLOSED` | 503 | a request that came after `sessions.close()` would have begun a session |
+ * | `ERR_SESSION_UNCONFIRMED` | 503 | the store has the write, but fewer replicas confirmed it than `durability` asks for |
  * | `ERR_SESSION_NOT_LOADED` | 500 | `load: "lazy"` and the session was used before `await sessionOf(req)` |
  * | `ERR_SESSION_NO_SESSION` | 500 | `sessionOf(req)` on a request that no adapter has seen, or that `skip` left out |
  * | `ERR_SESSION_GONE` | 401 | `update()` or `reload()` on a session that has ended |
@@ -32,6 +33,7 @@ export type SessionErrorCode =
   | "ERR_SESSION_STORE_TIMEOUT"
   | "ERR_SESSION_STORE_FULL"
   | "ERR_SESSION_CLOSED"
+  | "ERR_SESSION_UNCONFIRMED"
   | "ERR_SESSION_NOT_LOADED"
   | "ERR_SESSION_NO_SESSION"
   | "ERR_SESSION_GONE"
@@ -50,6 +52,7 @@ const unavailable: ReadonlySet<SessionErrorCode> = new Set<SessionErrorCode>([
   "ERR_SESSION_STORE_TIMEOUT",
   "ERR_SESSION_STORE_FULL",
   "ERR_SESSION_CLOSED",
+  "ERR_SESSION_UNCONFIRMED",
   "ERR_SESSION_UNKNOWN_OUTCOME",
 ]);
 

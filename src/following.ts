@@ -26,7 +26,8 @@ export async function readFollowing(
   budget: Budget,
   { secret, id }: { secret: string; id: string },
 ): Promise<Followed> {
-  const record = await read(context, budget, id);
+  // Whoever loads a session writes by the version that it read.
+  const record = await read(context, budget, id, { mayBeStale: true });
   if (record?.kind !== "moved") return { secret, id, record, isLedOn: false };
   return follow(context, budget, secret, record);
 }
@@ -65,14 +66,17 @@ export async function readById(
   return { id: at, record };
 }
 
-/** What stands under a public id; `fresh`: by the backend's own word. @throws {SessionError} `ERR_SESSION_STORE…` */
+/**
+ * What stands under a public id; `fresh`: by the backend's own word; `mayBeStale`: or stood there a moment ago.
+ * @throws {SessionError} `ERR_SESSION_STORE…`
+ */
 export async function read(
   context: Context,
   budget: Budget,
   id: string,
-  fresh = false,
+  { fresh = false, mayBeStale = false }: { fresh?: boolean; mayBeStale?: boolean } = {},
 ): Promise<StoreRecord | undefined> {
-  const record = await callStore(context, budget, { operation: "read", id }, (store, call) =>
+  const record = await callStore(context, budget, { operation: "read", id, mayBeStale }, (store, call) =>
     store.read(id, fresh ? { ...call, fresh } : call),
   );
   return asEnded(record, context.store.now());

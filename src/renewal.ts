@@ -32,14 +32,16 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
   const now = context.store.now();
   const content = { ...known.content, meta: { ...known.content.meta, renewedAt: now, from: oldId } };
   const record = recordFor(state, known, content, pointer.id);
-  const created = await write(context, budget, pointer.id, record, "absent");
+  // Durable, as the browser is about to drop the old id for the new one.
+  const created = await write(context, budget, pointer.id, record, "absent", true).catch(async (error: unknown) => {
+    // It may stand there all the same; the next request tries again, under yet another id.
+    await forget(context, budget, pointer.id).catch(() => {});
+    throw error;
+  });
   if (created === undefined) return;
   const moved: NewRecord = { ...record, kind: "moved", payload: packPointer(pointer) };
-  if ((await write(context, budget, oldId, moved, known.version)) === undefined) {
-    // Nobody knows the new id: away with it.
-    await callStore(context, budget, { operation: "remove", id: pointer.id }, (store, call) =>
-      store.remove(pointer.id, { reason: "renewed", until: now + tombstoneMs }, call),
-    );
+  if ((await write(context, budget, oldId, moved, known.version, true)) === undefined) {
+    await forget(context, budget, pointer.id);
     return;
   }
   state.setSecret(secret);
@@ -50,6 +52,14 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
   state.isCookieDue = true;
   context.endedIds.set(oldId, true);
   context.events.emit("renewed", { id: pointer.id, previousId: oldId });
+}
+
+/** Nobody knows the new id: away with it. */
+async function forget(context: Context, budget: Budget, id: string): Promise<void> {
+  const until = context.store.now() + tombstoneMs;
+  await callStore(context, budget, { operation: "remove", id }, (store, call) =>
+    store.remove(id, { reason: "renewed", until }, call),
+  );
 }
 
 /** Whether this request is the first that presented the new id. */
@@ -92,8 +102,9 @@ async function write(
   id: string,
   record: NewRecord,
   expected: string,
+  durable = false,
 ): Promise<string | undefined> {
-  const result = await callStore(context, budget, { operation: "write", id }, (store, call) =>
+  const result = await callStore(context, budget, { operation: "write", id, durable }, (store, call) =>
     store.write(id, record, expected, call),
   );
   return result.ok ? result.version : undefined;

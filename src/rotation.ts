@@ -36,6 +36,7 @@ export async function regenerate(state: SessionState, budget: Budget, keep: read
   assertOpensSessions(state.context);
   const previous = state.phase === "live" ? await end(state.context, budget, state.id, "rotated") : undefined;
   const next = new SessionState(state.context);
+  next.isLogin = true;
   next.isClearDue = state.isClearDue || (state.phase === "live" && isOurs("live", previous));
   for (const key of keep) {
     if (Object.hasOwn(state.data, key)) setKey(next.data, key, state.data[key]);
@@ -47,6 +48,7 @@ export async function regenerate(state: SessionState, budget: Budget, keep: read
 /** Gives the data a new id; the old one is dead at once. */
 export async function renew(state: SessionState, budget: Budget): Promise<void> {
   if (state.failure !== undefined) throw state.failure;
+  state.isLogin = true;
   if (state.phase !== "live" || state.known === undefined) {
     // Nothing to rename: a login on a new session, or after an end, begins a session under an id of its own.
     state.restart();

@@ -87,6 +87,8 @@ export class SessionState {
   isEndDue = false;
   /** The request came with an id that a timed rotation has replaced. */
   isLedOn = false;
+  /** This request logged somebody in (`renew()`, `regenerate()`): what it saves belongs to the login. */
+  isLogin = false;
   /** A write that was to create its record failed, and may have been applied all the same. */
   isCreationUnsure = false;
   /** The browser must get this session's cookie. */

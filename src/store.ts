@@ -6,6 +6,7 @@
  * Every time is a whole number of milliseconds since the epoch by the *store's* clock (`now()`), so that nodes whose
  * own clocks disagree agree about a session. Every deadline of a record is absolute, never a relative TTL.
  */
+import type { SessionError } from "./errors.ts";
 
 /**
  * Why a session came to an end.
@@ -82,6 +83,13 @@ export interface StoreCall {
   durable: boolean;
   /** A read that the backend itself must answer, never a copy in this process. @default false */
   fresh?: boolean;
+  /**
+   * A read that need not be the newest, as whoever acts on it writes by its version: a replica may answer it where the
+   * store offers that. Absent: the newest.
+   */
+  mayBeStale?: boolean;
+  /** Takes what went wrong without failing the call. */
+  report?: (error: SessionError) => void;
 }
 
 /** What a write came to. A refused write is a result, not an error. */

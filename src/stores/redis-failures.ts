@@ -16,7 +16,8 @@ const passing: ReadonlySet<string> = new Set([
 ]);
 
 /** What an ACL user needs; `info` is ioredis's ready check, and the last six are run by the scripts. */
-const commandsUsed = "+get +time +info +evalsha +eval +type +getrange +set +setrange +pexpireat +unlink";
+const commandsUsed =
+  "+get +time +info +evalsha +eval +type +getrange +set +setrange +pexpireat +unlink (+wait for durability)";
 
 /** The code of an error that Redis answered; `undefined`: the connection failed, not the command. */
 export function replyCode(error: unknown): string | undefined {

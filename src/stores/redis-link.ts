@@ -31,6 +31,14 @@ export interface ScriptReply {
   isRepeated: boolean;
 }
 
+/** Another way for a script to reach Redis than by this client: it does what NOSCRIPT asks for by itself. */
+export type RunScript = (
+  script: Script,
+  key: string,
+  args: readonly (string | Buffer)[],
+  call: TrackedCall,
+) => Promise<unknown>;
+
 /** What a link is made for. */
 export interface LinkSettings {
   /** Whether the client is the store's own, to be closed with it. */
@@ -39,6 +47,7 @@ export interface LinkSettings {
   clock: RedisClock | undefined;
   /** Tracked connections, for a near cache: each call tries one of them first. */
   lanes?: RedisLanes;
+  runScript?: RunScript;
 }
 
 /** One store's use of its client. */
@@ -47,6 +56,7 @@ export class RedisLink {
   readonly #isOwn: boolean;
   readonly #clock: RedisClock | undefined;
   readonly #lanes: RedisLanes | undefined;
+  readonly #runScript: RunScript | undefined;
   /** ioredis writes at the end of the tick what a tick brought. */
   readonly #isPipelining: boolean;
   /** `undefined`: no Sentinels. */
@@ -66,6 +76,7 @@ export class RedisLink {
     this.#isOwn = settings.isOwn;
     this.#clock = settings.clock;
     this.#lanes = settings.lanes;
+    this.#runScript = settings.runScript;
     this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
     this.#failovers = watchFailovers(client);
     this.#wasClosed = client.status === "end";
@@ -133,6 +144,7 @@ export class RedisLink {
     const reply = await this.run(verb, key, call, async (client, isAgain) => {
       attemptAt = performance.now();
       isRepeated = isAgain;
+      if (this.#runScript !== undefined) return this.#runScript(script, key, args, call);
       try {
         return await client.evalshaBuffer(script.sha, 1, key, ...args);
       } catch (error) {
@@ -144,7 +156,7 @@ export class RedisLink {
     // The shape is the scripts' own: `{ outcome, now, record? }`. Integers may come as text (`stringNumbers`).
     const [outcome, now, record] = reply as [unknown, unknown, Buffer | null | undefined];
     const told = Number(String(now));
-    isRepeated ||= mayBeResent(this.#client, attemptAt, this.#readyAt);
+    if (this.#runScript === undefined) isRepeated ||= mayBeResent(this.#client, attemptAt, this.#readyAt);
     this.#clock?.sample(told, attemptAt, performance.now());
     return { outcome: Number(String(outcome)), now: told, record: record ?? undefined, isRepeated };
   }
@@ -190,7 +202,8 @@ export class RedisLink {
   readonly #onReady = (): void => {
     this.#readyAt = performance.now();
     this.#wake();
-    void reportServer(this.#client);
+    // A second connection to the same server has nothing new to say of it.
+    if (this.#runScript === undefined) void reportServer(this.#client);
     // Its failure shows in the verb that needs the time.
     if (this.#clock !== undefined) this.#askTime(this.#clock).catch(() => undefined);
   };

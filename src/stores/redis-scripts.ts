@@ -29,6 +29,8 @@ export const outcome = {
   otherRevision: 3,
   /** Touch only: a newer write or touch had extended it. */
   superseded: 4,
+  /** Write only: refused as `no`, and what stands there was written again, unchanged, to be confirmed. */
+  standing: 5,
 } as const;
 
 // ARGV[1] the time, "" for Redis's own; ARGV[2] the key's six characters.
@@ -77,11 +79,19 @@ local function standing()
   return letter, head
 end
 
+-- Sets the TTL that a record has anyway: WAIT confirms only what its own connection wrote, and all that Redis wrote before.
+local function write_again(head)
+  redis.call('PEXPIREAT', KEYS[1], at(earlier(time_in(head, 52), time_in(head, 61))))
+end
+
 local state, head = standing()
 if state == 'revision' then return { ${outcome.otherRevision}, now } end
 `;
 
-/** ARGV: time, key mark, own token, expected token or "absent", letter, four times (36 digits), payload. */
+/**
+ * ARGV: time, key mark, own token, expected token or "absent", letter, four times (36 digits), payload, "1" where what
+ * beats the write is to be confirmed as well.
+ */
 export const writeScript: Script = script(`
 if state == 'type' then return { ${outcome.otherType}, now } end
 local own, expected = ARGV[3], ARGV[4]
@@ -91,13 +101,21 @@ local stands = state == 'L' or state == 'M'
 -- This very write got here before, and its answer was lost.
 if stands or state == 'expired' then
   for from = 10, 26, 8 do
-    if string.sub(head, from, from + 7) == own then return { ${outcome.done}, now } end
+    if string.sub(head, from, from + 7) == own then
+      write_again(head)
+      return { ${outcome.done}, now }
+    end
   end
 end
 
 local wins = stands and string.sub(head, 10, 17) == expected
 if expected == 'absent' then wins = free end
-if not wins then return { ${outcome.no}, now, redis.call('GET', KEYS[1]) } end
+if not wins then
+  local found = redis.call('GET', KEYS[1])
+  if ARGV[8] ~= '1' or not stands then return { ${outcome.no}, now, found } end
+  write_again(head)
+  return { ${outcome.standing}, now, found }
+end
 
 local before = 'AAAAAAAAAAAAAAAA'
 if stands then before = string.sub(head, 10, 25) end
@@ -135,6 +153,8 @@ if state == 'E' then
   if until_at > time_in(head, 52) then
     redis.call('PEXPIREAT', KEYS[1], at(until_at))
     redis.call('SETRANGE', KEYS[1], 51, string.sub(ARGV[3], 52, 60))
+  else
+    write_again(head)
   end
   return { ${outcome.done}, now, before }
 end

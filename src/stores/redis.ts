@@ -4,14 +4,15 @@
  * retries in `redis-link.ts`; this file puts the verbs together.
  *
  * Redis 6.2 or later. ACL users need: get, time, info, evalsha, eval; and for the scripts type, getrange, set, setrange,
- * pexpireat, unlink. Sessions need `maxmemory-policy noeviction` or `volatile-*` with room: what Redis evicts is lost.
+ * pexpireat, unlink; wait for `durability`, readonly for `readFrom` in a Cluster. Sessions need `maxmemory-policy
+ * noeviction` or `volatile-*` with room: what Redis evicts is lost.
  */
-import { SessionError } from "../errors.ts";
 import type { EndReason, NewRecord, StoreRecord, TouchResult, WriteResult } from "../store.ts";
 import { argumentOf, newToken } from "./redis-arguments.ts";
 import { openClient, type RedisCommands, type RedisLike, shardOf } from "./redis-client.ts";
 import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
+import { DurableWrites } from "./redis-durability.ts";
 import { replyCode } from "./redis-failures.ts";
 import type { NodeRedisLike } from "./redis-from-node-redis.ts";
 import {
@@ -25,31 +26,17 @@ import {
 } from "./redis-header.ts";
 import { RedisLanes } from "./redis-lanes.ts";
 import { RedisLink, type ScriptReply } from "./redis-link.ts";
+import { checkOptions, type RedisStoreOptions } from "./redis-options.ts";
+import { type ReplicaReads, replicaReads } from "./redis-replica.ts";
 import { outcome, removeScript, touchScript, writeScript } from "./redis-scripts.ts";
-import type { ConnectionSettings } from "./redis-url.ts";
 import { SharedReads } from "./shared-reads.ts";
 import type { Era, TrackableStore, TrackedCall, TrackedStore } from "./tracking.ts";
 
 export type { RedisLike } from "./redis-client.ts";
+export type { DurabilityOptions } from "./redis-durability.ts";
 export type { NodeRedisLike } from "./redis-from-node-redis.ts";
+export type { RedisStoreOptions } from "./redis-options.ts";
 export type { ConnectionSettings } from "./redis-url.ts";
-
-/** Options of `redisStore`. The connection's own settings count for the URL form only. */
-export interface RedisStoreOptions extends ConnectionSettings {
-  /**
-   * What each key begins with, after the client's own `keyPrefix`. Without braces: in a Cluster `{…}` would put all
-   * sessions on one node. @default "holdfast:"
-   */
-  prefix?: string;
-  /**
-   * Another clock, epoch ms, instead of Redis's. For tests: every node must have the same one.
-   * @default Redis's clock
-   */
-  clock?: () => number;
-}
-
-const settingNames = ["commandTimeout", "socketTimeout", "tls"] as const;
-const optionNames: readonly string[] = ["prefix", "clock", ...settingNames];
 
 /**
  * Makes a store on Redis.
@@ -63,16 +50,27 @@ export function redisStore(
   clientOrUrl: RedisLike | NodeRedisLike | string,
   options: RedisStoreOptions = {},
 ): TrackableStore {
-  const { prefix = "holdfast:", clock } = checkOptions(options, typeof clientOrUrl === "string");
   const isOwn = typeof clientOrUrl === "string";
+  const { prefix = "holdfast:", clock: given, durability } = checkOptions(options, isOwn);
   const client = isOwn ? openClient(clientOrUrl, options) : checkClient(clientOrUrl);
-  return new RedisStore(client, { isOwn, prefix, clock: clock === undefined ? new RedisClock() : { now: clock } });
+  const own = given === undefined ? new RedisClock() : undefined;
+  const clock = own ?? { now: given ?? Date.now };
+  try {
+    const replicas = replicaReads(client, options);
+    const durable = durability === undefined ? undefined : new DurableWrites(client, durability, own);
+    return new RedisStore(client, { isOwn, prefix, clock, durable, replicas });
+  } catch (error) {
+    if (isOwn) client.disconnect();
+    throw error;
+  }
 }
 
 interface Settings {
   isOwn: boolean;
   prefix: string;
   clock: RedisClock | { now(): number };
+  durable: DurableWrites | undefined;
+  replicas: ReplicaReads | undefined;
   /** On tracked connections; made by `track`. */
   lanes?: RedisLanes;
 }
@@ -118,6 +116,20 @@ class RedisStore implements TrackableStore, TrackedStore {
   }
 
   read(key: string, call: TrackedCall): Promise<StoreRecord | undefined> {
+    const { replicas, lanes } = this.#settings;
+    // What a near cache keeps is read where its changes are reported.
+    if (replicas === undefined || lanes !== undefined || call.mayBeStale !== true) return this.#readMaster(key, call);
+    return this.#readNear(replicas, key, call);
+  }
+
+  async #readNear(replicas: ReplicaReads, key: string, call: TrackedCall): Promise<StoreRecord | undefined> {
+    const near = await replicas.read(this.#prefix + key, call);
+    const record = near === undefined ? undefined : parseRecord(key, near, this.now());
+    // An end, a pointer or a miss may be older than a login: only what is alive is taken from a replica.
+    return record?.kind === "live" ? record : this.#readMaster(key, call);
+  }
+
+  #readMaster(key: string, call: TrackedCall): Promise<StoreRecord | undefined> {
     return this.#reads.join(key, call, (told) => this.#read(key, told));
   }
 
@@ -130,9 +142,10 @@ class RedisStore implements TrackableStore, TrackedStore {
         throw error;
       }
     });
-    if (raw === null) return undefined;
     if (typeof raw === "string") return { kind: "garbage", detail: raw };
-    return parseRecord(key, raw, this.now());
+    const record = raw === null ? undefined : parseRecord(key, raw, this.now());
+    if (record?.kind !== "live") this.#settings.replicas?.learn(this.#prefix + key);
+    return record;
   }
 
   async write(
@@ -149,6 +162,7 @@ class RedisStore implements TrackableStore, TrackedStore {
       kindLetter(record),
       encodeTimes(record),
       argumentOf(record.payload),
+      this.#settings.durable?.covers(call) === true ? "1" : "",
     ]);
     if (answer.outcome === outcome.done) return { ok: true, version };
     const current = standing(key, answer);
@@ -177,8 +191,11 @@ class RedisStore implements TrackableStore, TrackedStore {
     return standing(key, answer);
   }
 
-  close(): Promise<void> {
-    return this.#link.close();
+  async close(): Promise<void> {
+    const { durable, replicas, lanes } = this.#settings;
+    // A tracked store shares them with the one that it was made of.
+    if (lanes === undefined) replicas?.close();
+    await Promise.all([lanes === undefined ? durable?.close() : undefined, this.#link.close()]);
   }
 
   async #run(
@@ -188,11 +205,12 @@ class RedisStore implements TrackableStore, TrackedStore {
     script: typeof writeScript,
     args: readonly (string | Buffer)[],
   ): Promise<ScriptReply> {
-    const answer = await this.#link.script(verb, this.#prefix + key, call, script, [
-      this.#scriptTime(),
-      keyMark(key),
-      ...args,
-    ]);
+    const { durable, replicas } = this.#settings;
+    const at = this.#prefix + key;
+    const link = durable?.covers(call) === true ? durable : this.#link;
+    const arrived = link.script(verb, at, call, script, [this.#scriptTime(), keyMark(key), ...args]);
+    // Whatever comes of it: the master may have it from here on.
+    const answer = await (replicas === undefined ? arrived : replicas.learnFrom(at, arrived));
     if (answer.outcome === outcome.otherRevision) throw otherRevision("another than H1");
     return answer;
   }
@@ -202,49 +220,4 @@ class RedisStore implements TrackableStore, TrackedStore {
 function standing(key: string, answer: ScriptReply): StoreRecord | undefined {
   if (answer.outcome === outcome.otherType) return { kind: "garbage", detail: otherType };
   return answer.record === undefined ? undefined : parseRecord(key, answer.record, answer.now);
-}
-
-function checkOptions(options: unknown, isUrl: boolean): RedisStoreOptions {
-  if (typeof options !== "object" || options === null)
-    throw wrong("redisStore(…, options)", options, "write an object");
-  for (const name of Object.keys(options)) {
-    if (!optionNames.includes(name))
-      throw wrong(`redisStore option ${name}`, "an unknown option", `there are ${optionNames.join(", ")}`);
-  }
-  // Checked field by field below.
-  const given = options as RedisStoreOptions;
-  if (given.prefix !== undefined && typeof given.prefix !== "string") {
-    throw wrong("redisStore option prefix", given.prefix, 'write a string such as "holdfast:"');
-  }
-  if (given.clock !== undefined && typeof given.clock !== "function") {
-    throw wrong("redisStore option clock", given.clock, "write a function that returns epoch ms");
-  }
-  for (const name of settingNames) {
-    const value: unknown = given[name];
-    if (value === undefined) continue;
-    if (!isUrl)
-      throw wrong(`redisStore option ${name}`, value, "it is for the URL form; set it on the client you hand in");
-    const isFine = name === "tls" ? typeof value === "object" && value !== null : isTimeout(value);
-    if (!isFine)
-      throw wrong(
-        `redisStore option ${name}`,
-        value,
-        name === "tls" ? "write node:tls options" : "write whole ms from 1",
-      );
-  }
-  return given;
-}
-
-function isTimeout(value: unknown): boolean {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value < 2 ** 31;
-}
-
-function wrong(what: string, received: unknown, cure: string): SessionError {
-  const shown =
-    typeof received === "string"
-      ? received
-      : typeof received === "object" && received !== null
-        ? "an object"
-        : String(received);
-  return new SessionError("ERR_SESSION_OPTION", `${what}: received ${shown}; ${cure}`);
 }

@@ -23,6 +23,8 @@ export interface TcpProxy {
   isShut: boolean;
   /** How long each answer is kept back, in ms; their order stays. @default 0 */
   delayMs: number;
+  /** While true, nothing that the server sends goes on; what is kept back when the server's end closes is lost. */
+  isStalled: boolean;
   /** How many answers are kept back now. */
   readonly held: number;
   /**
@@ -42,6 +44,9 @@ export async function startProxy(target: number): Promise<TcpProxy> {
   let toPass = 0;
   let lost = 0;
   let held = 0;
+  let isStalled = false;
+  /** What a stalled connection keeps back. */
+  const stalled = new Map<Socket, Buffer[]>();
   /** When a connection's last answer that was kept back goes on. */
   const dueAt = new WeakMap<Socket, number>();
   let frozen: { text: string; kept: (() => void)[] } | undefined;
@@ -56,9 +61,11 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     let isLosing = false;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
+      socket.setNoDelay(true);
       socket.on("error", () => {});
       socket.on("close", () => {
         sockets.delete(socket);
+        stalled.delete(client);
         client.destroy();
         upstream.destroy();
       });
@@ -72,6 +79,10 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       upstream.write(chunk);
     });
     upstream.on("data", (chunk) => {
+      if (isStalled) {
+        stalled.set(client, [...(stalled.get(client) ?? []), chunk]);
+        return;
+      }
       if (frozen !== undefined && sent.includes(frozen.text)) {
         frozen.kept.push(() => client.destroyed || client.write(chunk));
         return;
@@ -106,6 +117,15 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     port: address.port,
     isShut: false,
     delayMs: 0,
+    get isStalled() {
+      return isStalled;
+    },
+    set isStalled(value) {
+      isStalled = value;
+      if (value) return;
+      for (const [client, chunks] of stalled) for (const chunk of chunks) pass(client, chunk);
+      stalled.clear();
+    },
     get held() {
       return held;
     },
