@@ -66,7 +66,11 @@ export class Group {
   async #live(index: number): Promise<void> {
     const requests = index % 2 === 0 ? Number.POSITIVE_INFINITY : lifeOps + index;
     // A client that failed to log in or out begins anew, with a session of its own.
-    while (!this.#isStopped) await this.#liveOnce(requests).catch(() => undefined);
+    while (!this.#isStopped) {
+      await this.#liveOnce(requests).catch(() => undefined);
+      // A store that refuses at once must not leave the event loop to its clients alone.
+      await delay(3);
+    }
   }
 
   async #liveOnce(requests: number): Promise<void> {

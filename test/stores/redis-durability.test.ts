@@ -230,6 +230,35 @@ describe("the connection for durable writes", () => {
     expect(commands.filter((name) => name === "wait").length).toBeLessThanOrEqual(5);
   });
 
+  test("is the only one that waits: others' reads and writes are answered meanwhile", async () => {
+    const store = open(single.master.url, { timeout: 1_500 });
+    const version = accepted(await store.write(key, record(store, "one"), "absent", call()));
+    const quiet = await timesOf(100, () => store.read(key, call()));
+    single.stall(true);
+    let isDone = false;
+    const waiting = store
+      .write(`${key}2`, record(store, "two"), "absent", call())
+      .catch(() => undefined)
+      .finally(() => {
+        isDone = true;
+      });
+    const beside = await timesOf(100, () => store.read(key, call()));
+    accepted(await store.write(key, record(store, "three"), version, call(false)));
+    expect(isDone).toBe(false);
+    await waiting;
+    // For comparison: the same WAIT on the connection that reads.
+    const shared = new Redis(single.master.port);
+    ends.push(() => shared.disconnect());
+    await shared.set("shared", "1");
+    const blocking = shared.wait(1, 300);
+    const behind = await timesOf(1, () => shared.get("shared"));
+    await blocking;
+    console.info(
+      `median of 100 reads: ${quiet.toFixed(2)} ms, while a durable write waits ${beside.toFixed(2)} ms; ` +
+        `one read behind a WAIT of 300 ms on the same connection: ${behind.toFixed(0)} ms`,
+    );
+  });
+
   test("comes back when it was lost", async () => {
     const proxy = await startProxy(single.master.port);
     ends.push(() => proxy.stop());
@@ -269,6 +298,17 @@ describe("the connection for durable writes", () => {
     expect(client.status).toBe("ready");
   });
 });
+
+/** The median of how long `count` runs took, one after the other, in ms. */
+async function timesOf(count: number, run: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let index = 0; index < count; index++) {
+    const start = performance.now();
+    await run();
+    times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b)[Math.floor(count / 2)] ?? 0;
+}
 
 /** How many clients a server has, replicas and the one that asks included. */
 async function connections(server: RedisServer): Promise<number> {
