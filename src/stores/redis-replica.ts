@@ -69,14 +69,14 @@ export class ReplicaReads {
     if (isCluster(client)) {
       const nodes = new NodeConnections(client, { ...own, readOnly: true }, (connection) => ({
         connection,
-        freshness: new Freshness(connection, maxStalenessMs),
+        freshness: new Freshness(connection, maxStalenessMs, false),
       }));
       this.#replicasOf = (key) => replicasOnShard(nodes, key);
       this.#close = () => nodes.close();
       return;
     }
     const connection = replica ?? openOwn(client, { ...own, role: "slave" });
-    const freshness = new Freshness(connection, maxStalenessMs);
+    const freshness = new Freshness(connection, maxStalenessMs, replica === undefined || isOwn);
     freshness.follows(client);
     const only = [{ connection, freshness }];
     this.#replicasOf = () => only;
@@ -162,14 +162,17 @@ interface Position {
 class Freshness {
   readonly #replica: RedisLike;
   readonly #everyMs: number;
+  readonly #mayRevive: boolean;
   #master: RedisLike | undefined;
   /** What the master had at which time, newest first, as far as the replica hasn't been seen with it. */
   #samples: { at: number; stream: string; offset: number }[] = [];
   #asOf = Number.NEGATIVE_INFINITY;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(replica: RedisLike, maxStalenessMs: number) {
+  /** `mayRevive`: a connection that ended by itself is made again. */
+  constructor(replica: RedisLike, maxStalenessMs: number, mayRevive: boolean) {
     this.#replica = replica;
+    this.#mayRevive = mayRevive;
     this.#everyMs = Math.max(5, maxStalenessMs / 5);
     for (const event of ["ready", "end"] as const) replica.on(event, this.#onOther);
   }
@@ -207,6 +210,7 @@ class Freshness {
   readonly #onOther = (): void => this.forget();
 
   async #ask(at: number): Promise<void> {
+    if (this.#mayRevive && this.#replica.status === "end") await this.#replica.connect();
     if (this.#master?.status !== "ready" || this.#replica.status !== "ready") return this.forget();
     const master = await positionOf(this.#master);
     const samples = [{ at, ...master }, ...this.#samples].slice(0, 10);
