@@ -25,6 +25,8 @@ export interface Seen {
   logouts: Acknowledged[];
   /** Sessions whose logout was asked for, whatever came of it. */
   doomed: Set<string>;
+  /** Requests that met a session from before their own client's last acknowledged save. */
+  stale: number;
   /** Failures by code. */
   failures: Map<string, number>;
 }
@@ -41,7 +43,7 @@ export interface Missing {
 
 /** Some clients on one store. */
 export class Group {
-  readonly seen: Seen = { saved: [], logins: [], logouts: [], doomed: new Set(), failures: new Map() };
+  readonly seen: Seen = { saved: [], logins: [], logouts: [], doomed: new Set(), stale: 0, failures: new Map() };
   readonly sessions: Sessions;
   #isStopped = false;
   #running: Promise<unknown> = Promise.resolve();
@@ -85,15 +87,19 @@ export class Group {
     });
     const cookie = client.cookie ?? "";
     this.seen.logins.push({ cookie, at: performance.now() });
+    let last = 0;
     for (let count = 1; count <= requests && !this.#isStopped; count++) {
       await delay(3);
       const isSaved = await this.#request(client, (session) => {
+        if (Number(session["count"]) < last) this.seen.stale += 1;
         session["count"] = count;
       }).then(
         () => true,
         () => false,
       );
-      if (isSaved) this.seen.saved.push({ cookie, count, at: performance.now() });
+      if (!isSaved) continue;
+      last = count;
+      this.seen.saved.push({ cookie, count, at: performance.now() });
     }
     if (this.#isStopped) return;
     this.seen.doomed.add(cookie);
