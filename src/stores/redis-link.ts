@@ -202,8 +202,7 @@ export class RedisLink {
   readonly #onReady = (): void => {
     this.#readyAt = performance.now();
     this.#wake();
-    // A second connection to the same server has nothing new to say of it.
-    if (this.#runScript === undefined) void reportServer(this.#client);
+    if (this.#runScript === undefined) void reportServer(this.#client); // a second connection has nothing new to say
     // Its failure shows in the verb that needs the time.
     if (this.#clock !== undefined) this.#askTime(this.#clock).catch(() => undefined);
   };

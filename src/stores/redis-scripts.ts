@@ -82,6 +82,7 @@ end
 -- Sets the TTL that a record has anyway: WAIT confirms only what its own connection wrote, and all that Redis wrote before.
 local function write_again(head)
   redis.call('PEXPIREAT', KEYS[1], at(earlier(time_in(head, 52), time_in(head, 61))))
+  redis.call('TYPE', KEYS[1])
 end
 
 local state, head = standing()
@@ -148,6 +149,7 @@ if state == 'E' then
   local own, reason_ends = string.sub(ARGV[3], 10, 17), string.find(before, ' ', 71, true)
   -- This very removal got here before, and its answer was lost.
   if string.sub(head, 10, 17) == own and reason_ends then
+    write_again(head)
     return { ${outcome.done}, now, string.sub(before, reason_ends + 1) }
   end
   if until_at > time_in(head, 52) then

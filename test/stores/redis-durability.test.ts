@@ -304,27 +304,27 @@ describe("in a Cluster whose slots move", () => {
   test("a durable write follows ASK and MOVED, and is confirmed where it went", async () => {
     const client = new Cluster(cluster.startupNodes, { redisOptions: tuned });
     ends.push(() => client.disconnect());
-    const store = redisStore(client, { durability: { timeout: 3_000, for: "all" } });
+    const store = redisStore(client, { prefix: "moving:", durability: { timeout: 3_000, for: "all" } });
     ends.push(() => store.close?.());
     await store.read(key, call());
     const [from, to] = cluster.nodes;
     if (from === undefined || to === undefined) throw new Error("no nodes");
     // A slot of the first node's, and a key in it that is not there yet.
     const name = Array.from({ length: 100 }, (_, index) => `${key}${index}`).find(
-      (each) => keySlot(`holdfast:${each}`) < 8_000,
+      (each) => keySlot(`moving:${each}`) < 8_000,
     );
     if (name === undefined) throw new Error("no key");
-    const slot = String(keySlot(`holdfast:${name}`));
+    const slot = String(keySlot(`moving:${name}`));
     const [fromId, toId] = await Promise.all(
       [from, to].map(async (node) => (await node.command("CLUSTER", "MYID")).split("\r\n")[1] ?? ""),
     );
     await to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId ?? "");
     await from.command("CLUSTER", "SETSLOT", slot, "MIGRATING", toId ?? "");
     const version = accepted(await store.write(name, record(store, "asked"), "absent", call()));
-    expect(await from.command("EXISTS", `holdfast:${name}`)).toMatch(/^-ASK/);
+    expect(await from.command("EXISTS", `moving:${name}`)).toMatch(/^-ASK/);
     for (const node of [to, from]) await node.command("CLUSTER", "SETSLOT", slot, "NODE", toId ?? "");
     accepted(await store.write(name, record(store, "moved"), version, call()));
-    expect(await to.command("GETRANGE", `holdfast:${name}`, "70", "-1")).toContain("moved");
+    expect(await to.command("GETRANGE", `moving:${name}`, "70", "-1")).toContain("moved");
   });
 });
 
