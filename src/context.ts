@@ -52,16 +52,18 @@ export async function callStore<T>(
 ): Promise<T> {
   const { operation, id, durable = false, mayBeStale = false } = call;
   const report = (error: SessionError): void => context.events.emit("storeError", { operation, error, id });
+  const done = context.inFlight.begin();
   try {
     const side = operation === "read" ? "read" : "write";
-    const asked = context.breakers.run(side, id, () =>
+    return await context.breakers.run(side, id, () =>
       budget.spend((deadline) => verb(context.store, { deadline, durable, mayBeStale, report })),
     );
-    return await context.inFlight.during(asked);
   } catch (error) {
     // The budget turns every failure of a store into this class.
     if (error instanceof SessionError) report(error);
     throw error;
+  } finally {
+    done();
   }
 }
 

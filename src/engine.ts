@@ -3,20 +3,15 @@
  * code hold. It knows no framework.
  */
 import type { IncomingMessage } from "node:http";
-import { LRUCache } from "lru-cache";
-import { Background } from "./background.ts";
-import { Breakers } from "./breaker.ts";
-import { jsonCodec } from "./codec.ts";
 import type { Outcome } from "./commit.ts";
-import { type Context, tombstoneMs } from "./context.ts";
+import type { Context } from "./context.ts";
 import { Budget, isDoneBy } from "./deadline.ts";
 import { detached } from "./detached.ts";
-import { Events, type Listener, Notices, type SessionEvents } from "./events.ts";
+import { contextFor } from "./engine-context.ts";
+import type { Listener, SessionEvents } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { readById } from "./following.ts";
 import { type Health, NodeHealth } from "./health.ts";
-import { InFlight } from "./in-flight.ts";
-import { KnownCookies } from "./known-cookies.ts";
 import { type Duration, durationOf } from "./option-checks.ts";
 import { type ResolvedOptions, resolveOptions, type SessionOptions } from "./options.ts";
 import { end } from "./rotation.ts";
@@ -27,7 +22,6 @@ import { dataOf, knownFrom } from "./session-state.ts";
 import type { Store } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
 import { type UserSession, Visit } from "./visit.ts";
-import { Writers } from "./writers.ts";
 
 /** A session as the store has it, for management code; a copy. */
 export interface SessionSnapshot {
@@ -52,7 +46,7 @@ export class Sessions {
 
   constructor(options: ResolvedOptions) {
     this.options = options;
-    this.#context = contextFor(options);
+    this.#context = contextFor(options, options.store ?? memoryStore());
     this.#health = new NodeHealth(() => this.#ask());
     holders.set(this.#context.store, (holders.get(this.#context.store) ?? 0) + 1);
   }
@@ -195,9 +189,6 @@ export class Sessions {
   }
 }
 
-/** Saves after their response that may be under way at once; the next one is waited for. */
-const maxInBackground = 1000;
-
 /** How many engines use a store: the last one to close releases it. */
 const holders = new WeakMap<Store, number>();
 
@@ -212,40 +203,4 @@ export function createSessions(options: SessionOptions): Sessions {
 /** What adapters take: an engine, or the options for one. @throws {SessionError} `ERR_SESSION_OPTION` */
 export function sessionsFrom(given: SessionOptions | Sessions): Sessions {
   return given instanceof Sessions ? given : createSessions(given);
-}
-
-function contextFor(options: ResolvedOptions): Context {
-  const notices = new Notices();
-  const isDevelopment = process.env.NODE_ENV !== "production";
-  if (options.store === undefined && !isDevelopment) {
-    notices.once(
-      "HOLDFAST_MEMORY_STORE",
-      "sessions are kept in this process's memory: a restart loses them and no other node sees them; pass store: redisStore(client)",
-    );
-  }
-  const codec = options.codec ?? jsonCodec(isDevelopment ? (key, type) => noticeLossy(notices, key, type) : undefined);
-  const store = options.store ?? memoryStore();
-  return {
-    options,
-    store,
-    breakers: new Breakers(store, options.storeTimeoutMs),
-    cookies: new KnownCookies(options.secrets, options.route),
-    codec,
-    emptyText: codec.encode({}),
-    events: new Events(),
-    notices,
-    endedIds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
-    background: new Background(maxInBackground),
-    inFlight: new InFlight(),
-    opensSessions: true,
-    writers: new Writers(),
-  };
-}
-
-function noticeLossy(notices: Notices, key: string, type: string): void {
-  notices.once(
-    "HOLDFAST_LOSSY",
-    `session.${key} holds a ${type}, which is stored as its JSON and comes back as such: store a string or a number, or pass a codec`,
-    `${key} ${type}`,
-  );
 }

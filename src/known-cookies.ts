@@ -12,6 +12,9 @@ export type Candidate = Extract<Verified, { secret: string }> & { id: string };
 /** How many values are remembered, at about 500 bytes each. */
 const max = 10_000;
 
+/** The longest value that a node writes: what is longer has a route of its sender's, and is verified each time. */
+const maxLength = 128 + 1 + 43 + 1 + 32;
+
 /** The verified cookie values of one engine. Those that are refused are not kept: they could be anything. */
 export class KnownCookies {
   readonly #secrets: readonly string[];
@@ -29,6 +32,7 @@ export class KnownCookies {
     if (known !== undefined) return known;
     const verified = verifyCookie(value, this.#secrets, this.#route);
     if (!("secret" in verified)) return verified;
+    if (value.length > maxLength) return { ...verified, id: publicIdOf(verified.secret) };
     // Copies: V8 would keep the whole header for a part of it.
     const copy = Buffer.from(value).toString("latin1");
     const secret = Buffer.from(verified.secret).toString("latin1");

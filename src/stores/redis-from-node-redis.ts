@@ -124,8 +124,8 @@ class NodeRedisFace implements RedisCommands {
     return this.#run(undefined, ["TIME"], {});
   }
 
-  async info(): Promise<unknown> {
-    return String(await this.#run(undefined, ["INFO"], {}));
+  async info(section?: string): Promise<string> {
+    return String(await this.#run(undefined, section === undefined ? ["INFO"] : ["INFO", section], {}));
   }
 
   async connect(): Promise<void> {

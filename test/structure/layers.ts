@@ -22,7 +22,7 @@ const layers: readonly { readonly name: string; readonly files: readonly string[
     ],
   },
   { name: "visit", files: ["visit", "arrival", "departure", "leaving", "loading", "materialise", "session-of"] },
-  { name: "engine", files: ["engine"] },
+  { name: "engine", files: ["engine", "engine-context"] },
   { name: "index", files: ["index"] },
 ];
 

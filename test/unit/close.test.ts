@@ -74,6 +74,7 @@ describe("close()", () => {
       headers: { "retry-after": "1" },
     });
     expect(visitor.cookie).toBeUndefined();
+    expect(store.count("write")).toBe(0);
     await client.request((session) => {
       expect(session.user).toBe("alice");
       session.color = "green";
