@@ -57,8 +57,9 @@ export async function start(port) {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { app, sessions } = await start(Number(process.env.PORT ?? 3000));
+  const starting = start(Number(process.env.PORT ?? 3000));
   process.once("SIGTERM", async () => {
+    const { app, sessions } = await starting;
     // Health says 404, then 503, for NOTICE milliseconds each: as long as the load balancer takes to notice.
     await sessions.drain({ notice: Number(process.env.NOTICE ?? 0) });
     app.server.keepAliveTimeout = 1; // no idle connection is waited for

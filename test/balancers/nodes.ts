@@ -2,12 +2,15 @@
  * Three app nodes for the tests of load balancers: `examples/cluster/node.mjs` as processes, one on Express, one on Koa,
  * one on Fastify, with one Redis behind them. What they answer is theirs; what it must be the tests say.
  */
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Program, startProgram } from "../support/program.ts";
-import { freePort, type RedisServer, startRedis } from "../support/redis-server.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 const script = fileURLToPath(new URL("../../examples/cluster/node.mjs", import.meta.url));
 
@@ -69,6 +72,22 @@ export interface Nodes {
   stop(): Promise<void>;
 }
 
+/**
+ * A free port that stays so while its node is restarted: below those that the system gives to outgoing connections.
+ */
+async function steadyPort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(12_000, 30_000);
+    const probe = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(probe, "listening").then(
+      () => true,
+      () => false,
+    );
+    probe.close();
+    if (isFree) return port;
+  }
+}
+
 /** Starts all three; they are n1, n2 and n3. */
 export async function startNodes({ secure = false, routes = false, notice = "1s" }: NodesPlan = {}): Promise<Nodes> {
   const redis = await startRedis();
@@ -84,7 +103,7 @@ export async function startNodes({ secure = false, routes = false, notice = "1s"
       NOTICE: notice,
       NODE_ENV: "test",
     };
-    all.push(new AppNode(name, await freePort(), env));
+    all.push(new AppNode(name, await steadyPort(), env));
   }
   const stop = async (): Promise<void> => {
     await Promise.all(all.map((node) => node.stop()));

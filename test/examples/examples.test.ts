@@ -100,7 +100,7 @@ function run(file: string, port: number): ChildProcess {
   const env = { ...process.env, PORT: String(port), REDIS_URL: "" };
   const child = spawn(process.execPath, [new URL(file, folder).pathname], { env, stdio: "inherit" });
   onTestFinished(async () => {
-    if (child.exitCode !== null) return;
+    if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill("SIGKILL");
     await once(child, "exit");
   });
