@@ -42,6 +42,8 @@ export class FailoverWatch {
    */
   readonly #givenUp = new Map<string, number>();
 
+  #heardAt = Number.NEGATIVE_INFINITY;
+
   constructor(client: RedisCommands) {
     this.#client = client;
     const options = new Map<string, unknown>(Object.entries(client.options));
@@ -57,6 +59,14 @@ export class FailoverWatch {
     const master = addressOf(this.#client);
     const now = performance.now();
     return this.#subscribers.some((_, from) => (this.#givenUp.get(`${from} ${master}`) ?? 0) > now);
+  }
+
+  /**
+   * Whether a master was given up since `sentAt` (on the scale of `performance.now()`): an answer to what was sent then
+   * may come from one that hung, and executed it on waking.
+   */
+  hasGivenUpSince(sentAt: number): boolean {
+    return this.#heardAt >= sentAt;
   }
 
   /** Ends the connections to the Sentinels. */
@@ -104,7 +114,10 @@ export class FailoverWatch {
     log("sentinel: %s %s", channel, words);
     if (isSwitch) this.#givenUp.delete(`${from} ${fourth}:${fifth}`);
     if (aborted.includes(channel)) this.#givenUp.delete(master);
-    else this.#givenUp.set(master, performance.now() + (isSwitch ? replacedMs : underWayMs));
+    else {
+      this.#heardAt = performance.now();
+      this.#givenUp.set(master, this.#heardAt + (isSwitch ? replacedMs : underWayMs));
+    }
     this.#leave();
   }
 

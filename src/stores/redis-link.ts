@@ -4,6 +4,8 @@
  *
  * Every command that goes through here may be repeated: a read, and scripts that recognise their own earlier run.
  * Nothing rests in ioredis's offline queue, where it would start after the caller gave up.
+ *
+ * Budget: when a command may be sent, and whether its answer counts, is one decision; half of it elsewhere is half read.
  */
 import { SessionError } from "../errors.ts";
 import { isGivenUp, mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
@@ -113,7 +115,10 @@ export class RedisLink {
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();
         this.#announce(call, era);
-        return await command(client, isRepeated);
+        const answer = await command(client, isRepeated);
+        if (this.#failovers?.hasGivenUpSince(sentAt) !== true) return answer;
+        // What it answers, its successor may not have: done again there, and recognised if it has.
+        throw new Error("its master was given up meanwhile");
       } catch (error) {
         if (error instanceof SessionError) throw error;
         // No reply: the command may have been applied all the same.
