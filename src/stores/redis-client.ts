@@ -20,7 +20,7 @@ export interface RedisLike {
   getBuffer(key: string): Promise<Buffer | null>;
   evalsha(sha: string, keyCount: number, ...args: (string | Buffer)[]): Promise<unknown>;
   time(): Promise<unknown>;
-  info(section?: string): Promise<unknown>;
+  info(...sections: string[]): Promise<unknown>;
   connect(): Promise<void>;
   quit(): Promise<unknown>;
   disconnect(reconnect?: boolean): void;
