@@ -79,6 +79,63 @@ describe("onConflict", () => {
   });
 });
 
+describe("a save that others keep beating", () => {
+  /** A store in which somebody else writes right before each of the next writes. */
+  function contested(beatings: number): { store: Store; refused: () => number } {
+    const inner = memoryStore();
+    let isMine = true;
+    let refusals = 0;
+    const rival = createSessions({ secret, store: inner });
+    const store: Store = {
+      now: () => inner.now(),
+      read: (...args) => inner.read(...args),
+      async write(key, record, expected, call) {
+        if (isMine && expected !== "absent" && refusals < beatings) {
+          isMine = false;
+          const current = await inner.read(key, call);
+          if (current?.kind === "live") await inner.write(key, current, current.version, call);
+          isMine = true;
+        }
+        const result = await inner.write(key, record, expected, call);
+        if (!result.ok) refusals += 1;
+        return result;
+      },
+      touch: (...args) => inner.touch(...args),
+      remove: (...args) => inner.remove(...args),
+      close: async () => rival.close(),
+    };
+    return { store, refused: () => refusals };
+  }
+
+  it.each(["a plain write", "an update()"])("is tried again until it wins, however often: %s", async (how) => {
+    const { store, refused } = contested(60);
+    const sessions = createSessions({ secret, store, storeTimeout: "1m" });
+    const client = new Client(sessions, (await signIn(sessions, { user: "alice" })).cookie);
+    await client.request(async (session) => {
+      if (how === "a plain write") session.views = 1;
+      else await session.update((data) => (data.views = 1));
+    });
+    expect(refused()).toBe(60);
+    await client.request((session) => expect({ ...session }).toMatchObject({ user: "alice", views: 1 }));
+    await sessions.close();
+  });
+
+  it("ends with storeTimeout, as a 503", async () => {
+    const { store, refused } = contested(Number.POSITIVE_INFINITY);
+    const sessions = createSessions({ secret, store, storeTimeout: 300 });
+    const client = new Client(sessions, (await signIn(sessions, { user: "alice" })).cookie);
+    const request = await client.arrive();
+    request.session.views = 1;
+    const start = performance.now();
+    await expect(request.visit.commit()).rejects.toMatchObject({ status: 503, code: "ERR_SESSION_STORE_TIMEOUT" });
+    expect(performance.now() - start).toBeGreaterThan(250);
+    // Many times, with pauses that grow: not in a tight loop.
+    expect(refused()).toBeGreaterThan(4);
+    expect(refused()).toBeLessThan(300);
+    await sessions.close();
+  });
+});
+
 describe('onStoreError: "anonymous"', () => {
   it("serves a request whose load failed with a session that is not saved, and leaves the cookie alone", async () => {
     const { client, store } = await setUp({ onStoreError: "anonymous" });
