@@ -225,8 +225,7 @@ export class Visit implements SessionHost {
       await destroy(state, this.#budget);
       this.#operations.forget("destroy");
     }
-    // The save below makes a failed one good, and what is degraded is not saved, whatever the app wrote and however.
-    // Nothing makes a failed login good: its data must not reach the old id.
+    // The save below makes a failed one good; nothing makes a failed login good: its data must not reach the old id.
     this.#operations.forget("save", ...(state.phase === "degraded" ? ["update", "reload", "touch"] : []));
     this.#operations.throwUnfinished();
     this.outcome = await save(state, this.#budget, false, change);

@@ -101,8 +101,8 @@ const inStores = [
   bug(
     "Redis: each node goes by its own clock",
     "src/stores/redis.ts",
-    "this.#clock = own ?? { now: clock ?? Date.now };",
-    "this.#clock = { now: clock ?? Date.now };",
+    "return this.#settings.clock.now();",
+    "return Date.now();",
     "test/races/expiry.test.ts",
   ),
   bug(
