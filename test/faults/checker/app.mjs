@@ -27,6 +27,7 @@ import { plant } from "./bugs.mjs";
  * @property {string} url of Redis
  * @property {string} [direct] of Redis, past the proxies
  * @property {string} [bug] of `bugs.mjs`
+ * @property {object} [durability] the store's option of that name
  * @property {string} [name] what answers call this node
  * @property {number} [port]
  */
@@ -35,7 +36,7 @@ import { plant } from "./bugs.mjs";
 const settings = JSON.parse(process.argv[2] ?? "{}");
 const prefix = "holdfast:";
 const planted = plant(settings.bug, {
-  store: redisStore(settings.url, { prefix }),
+  store: redisStore(settings.url, { prefix, ...(settings.durability && { durability: settings.durability }) }),
   direct: settings.direct ?? "",
   prefix,
 });
