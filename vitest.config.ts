@@ -20,7 +20,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     environment: "node",
     pool: "forks",
-    maxWorkers: 2,
+    // More than cores: many tests wait for outages, failovers and browsers.
+    maxWorkers: 3,
     testTimeout: 20_000,
     hookTimeout: 20_000,
     restoreMocks: true,

@@ -32,8 +32,13 @@ const folder = new URL("../../examples/cluster/", import.meta.url);
 
 describe("the configurations in examples/cluster/", () => {
   it("are all under test here", async () => {
-    const files = (await readdir(folder)).filter((file) => /\.(cfg|conf)$/.test(file));
+    // The demo's own part is tested with the demo.
+    const files = (await readdir(folder)).filter((file) => /\.(cfg|conf)$/.test(file) && file !== "demo.cfg");
     expect(files.toSorted()).toEqual(modes.map(({ config }) => config).toSorted());
+  });
+
+  it("the demo's part is valid beside the one that it is for", async () => {
+    expect(await checkHAProxy("haproxy-cookie.cfg", "demo.cfg")).toMatch(/Configuration file is valid/);
   });
 
   it.each(modes)("$config is valid as it stands", async ({ config }) => {

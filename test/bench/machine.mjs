@@ -13,6 +13,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
+import { createClient } from "redis";
 
 /**
  * Where processes may run. With `taskset` and two cores or more the server under test has one to itself, and Redis and
@@ -116,25 +117,32 @@ export async function redisCpuUs(client) {
  * Collects the commands that clients send to Redis, by name, until `stop()`. It slows Redis down: never while
  * something is timed. PING and INFO, with which clients look after their connections, belong to no request. MONITOR, as `INFO commandstats` counts what scripts run inside as calls too; MONITOR marks it.
  *
+ * node-redis's, as ioredis's takes a command that arrives together with MONITOR's own answer for an error.
+ *
  * @param {Redis} client
  * @returns {Promise<() => Promise<Map<string, number>>>}
  */
 export async function countCommands(client) {
   /** @type {Map<string, number>} */
   const counts = new Map();
-  const monitor = await client.monitor();
   const mark = `bench-mark-${performance.now()}`;
+  const monitor = createClient({ url: `redis://127.0.0.1:${client.options.port}` });
+  await monitor.connect();
+  /** @type {() => void} */
+  let end = () => {};
   const marked = new Promise((resolve) => {
-    monitor.on("monitor", (_time, /** @type {string[]} */ args, /** @type {string} */ source) => {
-      const name = String(args[0]).toLowerCase();
-      if (args[1] === mark) resolve(undefined);
-      else if (source !== "lua" && name !== "ping" && name !== "info") counts.set(name, (counts.get(name) ?? 0) + 1);
-    });
+    end = () => resolve(undefined);
+  });
+  await monitor.monitor((line) => {
+    // 1795249193.621445 [0 127.0.0.1:38014] "get" "key"; inside a script [0 lua].
+    const [, source, name = ""] = /^\S+ \[\d+ ([^\]]+)\] "([^"]*)"/.exec(String(line)) ?? [];
+    if (String(line).includes(mark)) end();
+    else if (source !== "lua") counts.set(name.toLowerCase(), (counts.get(name.toLowerCase()) ?? 0) + 1);
   });
   return async () => {
     await client.echo(mark);
     await marked;
-    monitor.disconnect();
+    monitor.destroy();
     return counts;
   };
 }

@@ -12,7 +12,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import type { Row } from "../bench/report.mjs";
 
-const routes = ["none", "untouched", "read", "write", "login"];
+/** Two of the five routes: a cell costs a process, and what the others send is seen in the adapter contract. */
+const routes = ["read", "write"];
 const contestants: [string, string[]][] = [
   ["express", ["bare", "peer", "peer-tuned", "holdfast", "near-cache", "lazy"]],
   ["koa", ["bare", "peer", "holdfast", "near-cache", "lazy"]],
@@ -29,7 +30,14 @@ describe("npm run bench", () => {
     dir = await mkdtemp(join(tmpdir(), "holdfast-bench-"));
     const json = join(dir, "bench.json");
     const script = fileURLToPath(new URL("./run.mjs", import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, [script, "--quick", "--json", json]);
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      script,
+      "--quick",
+      "--json",
+      json,
+      "--only",
+      routes.join(","),
+    ]);
     output = stdout;
     rows = JSON.parse(await readFile(json, "utf8")).rows;
   }, 180_000);
@@ -54,21 +62,12 @@ describe("npm run bench", () => {
   });
 
   it.each([
-    ["holdfast", "none", {}],
-    ["holdfast", "untouched", { get: 1 }],
     ["holdfast", "read", { get: 1 }],
     ["holdfast", "write", { get: 1, evalsha: 1 }],
-    ["holdfast", "login", { get: 1, evalsha: 2 }],
-    ["near-cache", "none", {}],
-    ["near-cache", "untouched", {}],
     ["near-cache", "read", {}],
     ["near-cache", "write", { evalsha: 1 }],
-    ["near-cache", "login", { evalsha: 2 }],
-    ["lazy", "none", {}],
-    ["lazy", "untouched", {}],
     ["lazy", "read", { get: 1 }],
     ["lazy", "write", { get: 1, evalsha: 1 }],
-    ["lazy", "login", { get: 1, evalsha: 2 }],
   ])("sees the variant %s send Redis, for the route %s, %j a request", (variant, route, designed) => {
     const ours = rows.filter((row) => row.variant === variant && row.route === route);
     expect(ours).toHaveLength(contestants.length);

@@ -74,9 +74,10 @@ export async function startHAProxy({ config, ports, env, checkInterval = "100ms"
 }
 
 /** What `haproxy -c` says of a shipped configuration, with its defaults; rejects where it is not valid. */
-export async function checkHAProxy(config: string): Promise<string> {
+export async function checkHAProxy(...configs: string[]): Promise<string> {
   const env = { ...process.env, PATH: [process.env.PATH, "/usr/sbin"].join(delimiter) };
-  const { stdout, stderr } = await promisify(execFile)("haproxy", ["-c", "-f", join(configurations, config)], { env });
+  const files = configs.flatMap((config) => ["-f", join(configurations, config)]);
+  const { stdout, stderr } = await promisify(execFile)("haproxy", ["-c", ...files], { env });
   return stdout + stderr;
 }
 
