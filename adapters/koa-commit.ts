@@ -69,12 +69,22 @@ function withHeaders(thrown: unknown, kept: Record<string, string | string[]>): 
     headers[key] = isList ? [...new Set([kept[key] ?? [], value].flat().map(String))] : value;
   }
   try {
-    if (isError) return Object.assign(thrown, { headers });
+    if (isError) return withHidden(thrown, headers);
   } catch {
     // Frozen, or its headers can't be set: below.
   }
   // Only a cookie is worth a stand-in: whoever catches on the way out gets what was thrown.
   if (kept["set-cookie"] === undefined) return thrown;
   const message = isError ? thrown.message : format("non-error thrown: %j", thrown);
-  return Object.assign(new Error(message, { cause: thrown }), isError ? thrown : {}, { headers });
+  return withHidden(Object.assign(new Error(message, { cause: thrown }), isError ? thrown : {}), headers);
+}
+
+/** Koa reads the headers all the same, but who logs the error must not log the cookie. */
+function withHidden(error: Error, headers: Record<string, unknown>): Error {
+  return Object.defineProperty(error, "headers", {
+    value: headers,
+    enumerable: false,
+    configurable: true,
+    writable: true,
+  });
 }
