@@ -24,6 +24,10 @@
  * | `ERR_SESSION_VALUE` | 500 | a value cannot be stored (Map, BigInt, function, circular, …) |
  * | `ERR_SESSION_ASSIGN` | 500 | something other than `null` or an object was assigned to the session property |
  * | `ERR_SESSION_COOKIE` | 500 | `session.cookie.maxAge` or `.expires` was set to something unusable |
+ * | `ERR_SESSION_SCHEMA` | 500 | the data are not what the `schema` option says |
+ * | `ERR_SESSION_EXPIRE` | 500 | `session.expire()` was called with something that is no lifetime |
+ * | `ERR_SESSION_NOT_FRESH` | 401 | `requireFresh()`: the last login is too long ago, or there was none |
+ * | `ERR_SESSION_DESCRIBE` | 500 | `describe` or `onAnomaly` threw, or returned something of no use |
  * | `ERR_SESSION_UPDATE` | 500 | `update(fn)`: `fn` is no function, or returned a promise |
  * | `ERR_SESSION_ID` | 500 | `genId` returned something that is no safe id |
  */
@@ -44,6 +48,10 @@ export type SessionErrorCode =
   | "ERR_SESSION_VALUE"
   | "ERR_SESSION_ASSIGN"
   | "ERR_SESSION_COOKIE"
+  | "ERR_SESSION_SCHEMA"
+  | "ERR_SESSION_EXPIRE"
+  | "ERR_SESSION_NOT_FRESH"
+  | "ERR_SESSION_DESCRIBE"
   | "ERR_SESSION_UPDATE"
   | "ERR_SESSION_ID";
 
@@ -84,7 +92,7 @@ export class SessionError extends Error {
 
 function statusOf(code: SessionErrorCode): number {
   if (unavailable.has(code)) return 503;
-  if (code === "ERR_SESSION_GONE") return 401;
+  if (code === "ERR_SESSION_GONE" || code === "ERR_SESSION_NOT_FRESH") return 401;
   return code === "ERR_SESSION_CONFLICT" ? 409 : 500;
 }
 

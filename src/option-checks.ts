@@ -27,9 +27,14 @@ export function refuseUnknown(prefix: string, object: object, names: readonly st
 
 /** Milliseconds of a duration; `least`: the smallest that makes sense. */
 export function durationOf(name: string, value: unknown, least = 1): number {
+  const amount = millisecondsOf(value, least);
+  return amount ?? refuse(name, value, `write milliseconds (a number from ${least}) or a string such as "30m" or "1d"`);
+}
+
+/** Whole milliseconds from `least` to a hundred years; `undefined`: it is no such duration. */
+export function millisecondsOf(value: unknown, least: number): number | undefined {
   const amount = typeof value === "string" && value.length <= 100 ? ms(value as StringValue) : value;
-  if (typeof amount === "number" && amount >= least && amount <= maxDurationMs) return Math.round(amount);
-  return refuse(name, value, `write milliseconds (a number from ${least}) or a string such as "30m" or "1d"`);
+  return typeof amount === "number" && amount >= least && amount <= maxDurationMs ? Math.round(amount) : undefined;
 }
 
 /** One of a few words; the first is the default. */
@@ -37,6 +42,12 @@ export function choiceOf<T extends string>(name: string, value: unknown, choices
   if (value === undefined) return choices[0];
   const choice = choices.find((candidate) => candidate === value);
   return choice ?? refuse(name, value, `write ${choices.map((word) => `"${word}"`).join(" or ")}`);
+}
+
+/** A function, or nothing. */
+export function functionOf<T>(name: string, value: T): T {
+  if (value === undefined || typeof value === "function") return value;
+  return refuse(name, value, "write a function, or leave it out");
 }
 
 /** A boolean, or its default. */

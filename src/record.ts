@@ -3,22 +3,13 @@
  * and the codec's text; then the transforms, in order. Stores see the bytes only.
  */
 import type { Codec, Data } from "./codec.ts";
+import { type Meta, readMeta } from "./meta.ts";
 import type { Stamps } from "./store.ts";
 
 /** A step on the way to and from the store: compression, encryption. Synchronous; `undo` may throw on what isn't its own. */
 export interface Transform {
   apply(bytes: Uint8Array, context: { key: string }): Uint8Array;
   undo(bytes: Uint8Array, context: { key: string }): Uint8Array;
-}
-
-/** What a session keeps beside its data. */
-export interface Meta {
-  /** `session.cookie.maxAge` of this session alone: ms, or `null` for a browser-session cookie; absent: the option's. */
-  maxAge?: number | null;
-  /** When a timed rotation last gave it a new id, epoch ms. */
-  renewedAt?: number;
-  /** The public id that it had before, until the new one was first presented. */
-  from?: string;
 }
 
 /** A payload, taken apart but not decoded. */
@@ -50,33 +41,6 @@ export function unpack(payload: Uint8Array, key: string, transforms: readonly Tr
   const end = whole.indexOf("\n");
   if (end < 0) throw new SyntaxError("the payload has no first line");
   return { meta: end === 0 ? {} : readMeta(whole.slice(0, end)), text: whole.slice(end + 1) };
-}
-
-function readMeta(line: string): Meta {
-  const meta = parsed(line);
-  if (typeof meta !== "object" || meta === null) throw new SyntaxError("the payload's first line is no object");
-  const { maxAge, renewedAt, from } = meta as Record<keyof Meta, unknown>; // each is checked below
-  const read: Meta = {};
-  if (maxAge === null || isPositive(maxAge)) read.maxAge = maxAge;
-  else if (maxAge !== undefined) throw new SyntaxError("the payload's maxAge is no duration");
-  if (isPositive(renewedAt)) read.renewedAt = renewedAt;
-  else if (renewedAt !== undefined) throw new SyntaxError("the payload's renewedAt is no time");
-  if (typeof from === "string") read.from = from;
-  else if (from !== undefined) throw new SyntaxError("the payload's from is no id");
-  return read;
-}
-
-/** Without V8's message, which quotes the text. */
-function parsed(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    throw new SyntaxError("the payload's first line is no JSON");
-  }
-}
-
-function isPositive(value: unknown): value is number {
-  return typeof value === "number" && Number.isFinite(value) && value > 0;
 }
 
 /** Decodes a text; throws unless the codec gives an object with string keys. */
