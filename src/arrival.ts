@@ -11,6 +11,7 @@ import type { RejectReason } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { readFollowing } from "./following.ts";
 import type { Candidate } from "./known-cookies.ts";
+import type { SessionState } from "./session-state.ts";
 import type { EndReason, LiveRecord } from "./store.ts";
 
 const debug = debuglog("holdfast");
@@ -28,6 +29,8 @@ export type Arrival =
       record: LiveRecord;
       /** The cookie names an id that a timed rotation has replaced. */
       isLedOn: boolean;
+      /** The record taken apart, where that was needed before anybody looked at the session. */
+      state?: SessionState;
     }
   /** Its own browser ended or rotated it a moment ago: only a login may begin a session here. */
   | { kind: "ended"; secret: string; reason: EndReason }
@@ -83,8 +86,8 @@ export async function lookUp(
     if (saving !== undefined) await budget.spend(() => saving);
     const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate);
     if (record?.kind === "live") return { kind: "live", id, secret, isOutdated, record, isLedOn };
-    if (record === undefined) reject(context, exchange, "unknown", id);
-    else if (record.kind === "garbage") reject(context, exchange, "garbage", id, record.detail);
+    if (record === undefined) reject(context, exchange, "unknown", { id });
+    else if (record.kind === "garbage") reject(context, exchange, "garbage", { id, detail: record.detail });
     else {
       const reason = record.kind === "moved" ? "renewed" : record.reason;
       explainEmpty(exchange, reason === "expired" ? "expired" : `ended (${reason})`, id);
@@ -94,14 +97,24 @@ export async function lookUp(
   return ended ?? { kind: "none" };
 }
 
+/** What is known of a cookie that is not a session; `issues`: paths that the schema refuses. */
+interface Rejected {
+  id?: string;
+  detail?: string;
+  issues?: readonly string[] | undefined;
+}
+
 /** Reports a cookie that is not a session. */
-export function reject(context: Context, exchange: Exchange, reason: RejectReason, id?: string, detail?: string): void {
+export function reject(context: Context, exchange: Exchange, reason: RejectReason, rejected: Rejected = {}): void {
+  const { id, detail, issues } = rejected;
   explainEmpty(exchange, detail === undefined ? reason.replace("-", " ") : `${reason}: ${detail}`, id);
   const { address } = exchange;
+  context.suspicion.note(reason, address);
   context.events.emit("rejected", {
     reason,
     ...(id === undefined ? {} : { id }),
     ...(address === undefined ? {} : { address }),
+    ...(issues === undefined ? {} : { issues }),
   });
 }
 

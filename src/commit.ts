@@ -3,15 +3,18 @@
  * touch and reload. Decides nothing about cookies or responses; works on a SessionState within a Budget.
  */
 import type { Data } from "./codec.ts";
-import { compareAndSet, cut, leadOn, readRecord, reasonOf } from "./compare-and-set.ts";
+import { compareAndSet, leadOn, readRecord, reasonOf } from "./compare-and-set.ts";
 import { mergeContents } from "./content-merge.ts";
 import { callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionEvents } from "./events.ts";
+import { cut } from "./lifetimes.ts";
 import { isSame, rebase } from "./merge.ts";
+import { type OwnMeta, withOwn } from "./meta.ts";
 import type { Content, Known } from "./record.ts";
-import { dataOf, encode, knownFrom, type SessionState } from "./session-state.ts";
+import { check, contentOf, dataOf, knownFrom } from "./session-content.ts";
+import type { SessionState } from "./session-state.ts";
 import type { EndReason } from "./store.ts";
 
 /** What a save came to. `"gone"`: the session had ended, nothing was stored. */
@@ -27,6 +30,8 @@ export async function save(state: SessionState, budget: Budget, force = false, e
   if (!state.differs(mine) && !(force && state.phase === "new")) return "unchanged";
   if (state.phase === "ended") return tooLate(state, mine, "save");
   const { context } = state;
+  check(context, state.data, mine.text);
+  if (state.phase === "new") mine = state.forCreation(mine);
   let { baseline } = state;
   let conflicts: string[] = [];
   const written = await compareAndSet(state, budget, (known) => {
@@ -74,14 +79,16 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
     state,
     budget,
     (known) => {
-      const before = known?.content ?? { meta: {}, text: context.emptyText };
+      const before = known?.content ?? state.forCreation({ meta: {}, text: context.emptyText });
       try {
-        const data = dataOf(context, before.text);
+        const data = dataOf(context, before);
         const result = fn(data);
         refusePromise(result);
         run = { result };
-        const text = encode(context, data);
-        return text === before.text ? undefined : { meta: before.meta, text };
+        const after = contentOf(context, before.meta, data);
+        if (after.text === before.text) return undefined;
+        check(context, data, after.text);
+        return after;
       } catch (error) {
         // It may have thrown at data that are no longer the newest: counts only if they are, as "no change" does.
         run = { error };
@@ -104,6 +111,20 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
   if (run !== undefined && "error" in run) throw run.error;
   if (run === undefined) throw new RangeError("fn did not run");
   return run.result;
+}
+
+/**
+ * Stores something of the session's own at once, its data left as they are; `false`: the session had ended.
+ * @throws {SessionError} `ERR_SESSION_STORE…`
+ */
+export async function saveOwn(state: SessionState, budget: Budget, own: OwnMeta): Promise<boolean> {
+  const written = await compareAndSet(state, budget, (known) => {
+    const content = known?.content ?? state.baseline;
+    return { meta: withOwn(content.meta, { ...content.meta, ...own }), text: content.text };
+  });
+  if ("gone" in written) state.end(written.gone);
+  if ("known" in written) adopt(state, written.known);
+  return state.phase === "live";
 }
 
 /** Extends the lifetime; `false`: there was nothing to extend. */
@@ -145,23 +166,26 @@ export async function reload(state: SessionState, budget: Budget): Promise<void>
   let data: Data = {};
   if (read?.kind === "live") {
     const known = knownFrom(context, state.id, read);
-    data = dataOf(context, known.content.text);
+    data = dataOf(context, known.content);
     state.known = known;
     state.baseline = known.content;
+    state.own = known.content.meta;
+    state.adoptShape(data);
   } else if (isStored) {
     state.end(reasonOf(read));
     throw gone(state, "reload", state.endReason);
   }
-  state.maxAge = state.baseline.meta.maxAge;
+  state.own = state.baseline.meta;
   state.replaceData(data);
 }
 
 function adopt(state: SessionState, known: Known): void {
   const isCreated = state.phase === "new";
-  if (isCreated || known.content.meta.maxAge !== state.known?.content.meta.maxAge) state.isCookieDue = true;
+  const before = state.known;
+  if (isCreated || known.content.meta.maxAge !== before?.content.meta.maxAge) state.isCookieDue = true;
+  if (known.absoluteExpiresAt !== before?.absoluteExpiresAt) state.isExtended = true;
   if (state.isTouchDue(known.touchedAt)) state.isExtended = true;
-  // A `maxAge` that this request left alone follows the store's.
-  if (state.maxAge === state.baseline.meta.maxAge) state.maxAge = known.content.meta.maxAge;
+  state.follow(state.baseline.meta, known.content.meta);
   state.phase = "live";
   state.known = known;
   state.baseline = known.content;
@@ -171,8 +195,8 @@ function adopt(state: SessionState, known: Known): void {
 /** Brings to the user's object what was stored on top of `from`; what was changed meanwhile stays pending. */
 function bring(state: SessionState, from: Content, stored: Content): void {
   const { context, data } = state;
-  const storedData = dataOf(context, stored.text);
-  rebase(data, dataOf(context, from.text), storedData, context.codec);
+  const storedData = dataOf(context, stored);
+  rebase(data, dataOf(context, from), storedData, context.codec);
   // A merge may have the keys in another order than the object: that is no change, and must not be saved as one.
   if (isSame(data, storedData, context.codec)) state.baseline = { ...state.baseline, text: state.content().text };
 }
@@ -180,6 +204,7 @@ function bring(state: SessionState, from: Content, stored: Content): void {
 function tooLate(state: SessionState, mine: Content, operation: "save"): Outcome {
   // Reported once; a later change would be reported again.
   state.baseline = mine;
+  state.own = mine.meta;
   state.context.events.emit("gone", { id: state.id, operation, reason: state.endReason });
   return "gone";
 }

@@ -8,9 +8,11 @@ import { assertOpensSessions, type Context, callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { follow, read } from "./following.ts";
+import { absoluteDeadline, cut, idleMsOf } from "./lifetimes.ts";
 import { asEnded } from "./moved.ts";
 import { type Content, type Known, pack } from "./record.ts";
-import { dataOf, knownFrom, type SessionState } from "./session-state.ts";
+import { dataOf, knownFrom } from "./session-content.ts";
+import type { SessionState } from "./session-state.ts";
 import type { EndReason, LiveRecord, MovedRecord, NewRecord, StoreRecord } from "./store.ts";
 import type { Written } from "./writers.ts";
 
@@ -21,19 +23,20 @@ export function recordFor(
   content: Content,
   id: string = state.id,
 ): NewRecord {
-  const { rolling, ttlMs, absoluteTimeoutMs } = state.context.options;
-  const idleMs = content.meta.maxAge ?? ttlMs;
-  const now = state.context.store.now();
-  const absolute = absoluteTimeoutMs === null ? null : now + absoluteTimeoutMs;
-  const absoluteExpiresAt = known === undefined ? absolute : known.absoluteExpiresAt;
-  const isFixed = !rolling && known !== undefined && known.content.meta.maxAge === content.meta.maxAge;
+  const { context } = state;
+  const { maxAge, idle } = content.meta;
+  const earlier = known?.content.meta;
+  const now = context.store.now();
+  const absoluteExpiresAt = absoluteDeadline(context, known, content.meta, now);
+  const isFixed =
+    !context.options.rolling && known !== undefined && earlier?.maxAge === maxAge && earlier?.idle === idle;
   return {
     kind: "live",
     createdAt: known?.createdAt ?? now,
     touchedAt: now,
-    expiresAt: isFixed ? known.expiresAt : cut(now + idleMs, absoluteExpiresAt),
+    expiresAt: cut(isFixed ? known.expiresAt : now + idleMsOf(context, content.meta), absoluteExpiresAt),
     absoluteExpiresAt,
-    payload: payloadOf(state.context, content, id),
+    payload: payloadOf(context, content, id),
   };
 }
 
@@ -44,11 +47,6 @@ function payloadOf({ options }: Context, content: Content, id: string): Uint8Arr
     "ERR_SESSION_TOO_LARGE",
     `the session would take ${payload.byteLength} bytes, more than maxRecordSize (${options.maxRecordSize}): keep large things elsewhere and their id in the session, or raise the option`,
   );
-}
-
-/** The earlier of both deadlines. */
-export function cut(expiresAt: number, absoluteExpiresAt: number | null): number {
-  return absoluteExpiresAt === null ? expiresAt : Math.min(expiresAt, absoluteExpiresAt);
 }
 
 /**
@@ -151,7 +149,7 @@ export async function leadOn(
 export function readable(context: Context, id: string, record: LiveRecord): Known | undefined {
   try {
     const known = knownFrom(context, id, record);
-    dataOf(context, known.content.text);
+    dataOf(context, known.content);
     return known;
   } catch {
     return undefined;

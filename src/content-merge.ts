@@ -6,8 +6,9 @@ import type { Data } from "./codec.ts";
 import type { Context } from "./context.ts";
 import { SessionError } from "./errors.ts";
 import { type ConflictResolver, merge } from "./merge.ts";
+import { isSameOwn, mergeOwn, withOwn } from "./meta.ts";
 import type { Content } from "./record.ts";
-import { dataOf, encode } from "./session-state.ts";
+import { check, contentOf, dataOf } from "./session-content.ts";
 
 /**
  * What changed from `base` to `mine`, on top of `theirs`.
@@ -19,13 +20,12 @@ export function mergeContents(
   mine: Content,
   theirs: Content,
 ): { content: Content; conflicts: string[] } {
-  const read = (content: Content): Data => dataOf(context, content.text);
+  const read = (content: Content): Data => dataOf(context, content);
   const { data, conflicts } = merge(read(base), read(mine), read(theirs), context.codec, resolverFor(context));
-  const { maxAge: _theirs, ...rest } = theirs.meta;
-  const maxAge = mine.meta.maxAge === base.meta.maxAge ? theirs.meta.maxAge : mine.meta.maxAge;
-  const meta = maxAge === undefined ? rest : { ...rest, maxAge };
-  const text = encode(context, data);
-  const isTheirs = text === theirs.text && maxAge === theirs.meta.maxAge;
+  const own = mergeOwn(base.meta, mine.meta, theirs.meta);
+  const { meta, text } = contentOf(context, withOwn(theirs.meta, own), data);
+  check(context, data, text);
+  const isTheirs = text === theirs.text && isSameOwn(own, theirs.meta);
   return { content: isTheirs ? theirs : { meta, text }, conflicts };
 }
 

@@ -16,24 +16,11 @@ import { type Duration, durationOf } from "./option-checks.ts";
 import { type ResolvedOptions, resolveOptions, type SessionOptions } from "./options.ts";
 import { end } from "./rotation.ts";
 import type { Session, SessionClass } from "./session.ts";
-import type { SessionData } from "./session-data.ts";
 import { register } from "./session-of.ts";
-import { dataOf, knownFrom } from "./session-state.ts";
+import { type SessionSnapshot, snapshotOf } from "./snapshot.ts";
 import type { Store } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
 import { type UserSession, Visit } from "./visit.ts";
-
-/** A session as the store has it, for management code; a copy. */
-export interface SessionSnapshot {
-  /** Public id. */
-  id: string;
-  data: SessionData & Record<string, unknown>;
-  /** Epoch ms, by the store's clock, as all times here. */
-  createdAt: number;
-  touchedAt: number;
-  expiresAt: number;
-  absoluteExpiresAt: number | null;
-}
 
 /** One engine. Make it once and share it: `session(sessions)` in Express and Koa, `{ sessions }` in Fastify. */
 export class Sessions {
@@ -101,20 +88,7 @@ export class Sessions {
    * @throws {SessionError} `ERR_SESSION_STORE…`
    */
   async get(id: string): Promise<SessionSnapshot | undefined> {
-    const found = await readById(this.#context, this.#budget(), id);
-    const { record } = found;
-    if (record?.kind !== "live") return undefined;
-    try {
-      const { createdAt, touchedAt, expiresAt, absoluteExpiresAt, content } = knownFrom(
-        this.#context,
-        found.id,
-        record,
-      );
-      const data = dataOf(this.#context, content.text);
-      return { id: found.id, data, createdAt, touchedAt, expiresAt, absoluteExpiresAt };
-    } catch {
-      return undefined;
-    }
+    return snapshotOf(this.#context, await readById(this.#context, this.#budget(), id));
   }
 
   /**

@@ -9,6 +9,7 @@ import { deliverCookie, isPersistent } from "./departure.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Content } from "./record.ts";
 import { confirmRenewal, isConfirmationDue, isRenewalDue, renewInTime } from "./renewal.ts";
+import { check } from "./session-content.ts";
 import type { SessionState } from "./session-state.ts";
 
 /** One session and the response that leaves with it. */
@@ -77,7 +78,7 @@ export function saveInBackground({ state, exchange, browser }: Leaving): Promise
   const { context } = state;
   const mayWait = context.options.commit === "background" && state.phase === "live" && !state.isEndDue;
   if (!mayWait || context.background.isFull || exchange.headersSent) return undefined;
-  if (state.maxAge !== state.baseline.meta.maxAge || !isEncodable(state)) return undefined;
+  if (state.isOwnChanged || !isEncodable(state)) return undefined;
   if (isRenewalDue(state) || (state.isTouchDue(context.store.now()) && isPersistent(exchange, state))) return undefined;
   const budget = new Budget(context.options.storeTimeoutMs);
   const done = context.background.add(state.id, saveAndConfirm(state, budget));
@@ -92,7 +93,7 @@ async function saveAndConfirm(state: SessionState, budget: Budget): Promise<void
 
 function isEncodable(state: SessionState): boolean {
   try {
-    state.content();
+    check(state.context, state.data, state.content().text);
     return true;
   } catch {
     // The response must say so.

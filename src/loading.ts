@@ -7,6 +7,7 @@ import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import type { SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import { inspect, isInspected } from "./inspection.ts";
 
 /** The loading of one request's session. */
 export class Loading {
@@ -28,14 +29,23 @@ export class Loading {
       this.arrival = { kind: "none" };
       return undefined;
     }
-    this.arrival = lookUpAtOnce(context, candidates);
-    if (this.arrival !== undefined) return undefined;
-    this.#underWay = lookUp(context, budget, exchange, candidates).then(
+    const isLookedInto = isInspected(context);
+    const near = lookUpAtOnce(context, candidates);
+    if (near !== undefined && !isLookedInto) {
+      this.arrival = near;
+      return undefined;
+    }
+    const looked = near === undefined ? lookUp(context, budget, exchange, candidates) : Promise.resolve(near);
+    const inspected = isLookedInto ? looked.then((arrival) => inspect(context, budget, exchange, arrival)) : looked;
+    this.#underWay = inspected.then(
       (arrival) => {
         this.arrival = arrival;
       },
       (error: SessionError) => {
-        if (context.options.onStoreError === "anonymous") this.arrival = { kind: "degraded", failure: error };
+        // What the user's own functions throw is no failure of the store: nobody gets past it.
+        const isStore = error.status === 503;
+        if (isStore && context.options.onStoreError === "anonymous")
+          this.arrival = { kind: "degraded", failure: error };
         else this.failure = error;
       },
     );

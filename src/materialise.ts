@@ -5,8 +5,11 @@
 import { type Arrival, reject } from "./arrival.ts";
 import type { Data } from "./codec.ts";
 import type { Context } from "./context.ts";
+import { describer } from "./description.ts";
 import type { Exchange } from "./exchange.ts";
-import { dataOf, knownFrom, SessionState } from "./session-state.ts";
+import { InvalidData } from "./schema.ts";
+import { dataOf, knownFrom } from "./session-content.ts";
+import { SessionState } from "./session-state.ts";
 import type { Stamps } from "./store.ts";
 
 /** A request that brought a live record. */
@@ -14,15 +17,17 @@ export type LiveArrival = Arrival & { kind: "live" };
 
 /** The state of a live record, its data not decoded; `undefined`: garbage, which was reported. */
 export function stateOf(context: Context, exchange: Exchange, arrival: LiveArrival): SessionState | undefined {
+  if (arrival.state !== undefined) return arrival.state;
   const { id, secret, isOutdated, record, isLedOn } = arrival;
   try {
     const state = new SessionState(context, secret, { id, known: knownFrom(context, id, record) });
+    state.describe = describer(context, exchange);
     // Signed by an older key, or another node's: accepted, and sent again as ours. Led on: the new cookie, once more.
     state.isCookieDue = isOutdated || isLedOn;
     state.isLedOn = isLedOn;
     return state;
   } catch (error) {
-    reject(context, exchange, "garbage", id, reasonOf(error));
+    reject(context, exchange, "garbage", { id, detail: reasonOf(error) });
     return undefined;
   }
 }
@@ -30,9 +35,12 @@ export function stateOf(context: Context, exchange: Exchange, arrival: LiveArriv
 /** The data of a state; `undefined`: garbage, which was reported. */
 export function decode(context: Context, exchange: Exchange, state: SessionState): Data | undefined {
   try {
-    return dataOf(context, state.baseline.text);
+    const data = dataOf(context, state.baseline);
+    state.adoptShape(data);
+    return data;
   } catch (error) {
-    reject(context, exchange, "garbage", state.id, reasonOf(error));
+    const issues = error instanceof InvalidData ? error.issues : undefined;
+    reject(context, exchange, "garbage", { id: state.id, detail: reasonOf(error), issues });
     return undefined;
   }
 }
@@ -49,10 +57,12 @@ export function mayBeWorkDue(context: Context, { createdAt, touchedAt, expiresAt
 }
 
 /** The state of a request that brought no live record. */
-export function emptyState(context: Context, arrival: Arrival): SessionState {
-  if (arrival.kind === "ended") return SessionState.ended(context, arrival.secret, arrival.reason);
+export function emptyState(context: Context, exchange: Exchange, arrival: Arrival): SessionState {
   if (arrival.kind === "degraded") return SessionState.degraded(context, arrival.failure);
-  return new SessionState(context);
+  const state =
+    arrival.kind === "ended" ? SessionState.ended(context, arrival.secret, arrival.reason) : new SessionState(context);
+  state.describe = describer(context, exchange);
+  return state;
 }
 
 function reasonOf(error: unknown): string {

@@ -87,7 +87,7 @@ export async function confirmRenewal(state: SessionState, budget: Budget): Promi
   }
   const { from: _from, ...meta } = known.content.meta;
   const content = { ...known.content, meta };
-  const record = { ...recordFor(state, known, content), touchedAt: known.touchedAt, expiresAt: known.expiresAt };
+  const record = recordFor(state, known, content);
   const written = await write(context, budget, state.id, record, known.version);
   // Nobody waited for this: a save may have gone on from it already.
   if (written === undefined || state.known !== known) return;

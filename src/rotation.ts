@@ -9,9 +9,11 @@ import type { Budget } from "./deadline.ts";
 import { read } from "./following.ts";
 import { newSecret, publicIdOf } from "./id.ts";
 import { rebase, setKey } from "./merge.ts";
+import { withOwn } from "./meta.ts";
 import { asEnded, pointerOf, retiredRecord } from "./moved.ts";
 import type { Content, Known } from "./record.ts";
-import { dataOf, SessionState } from "./session-state.ts";
+import { check, dataOf } from "./session-content.ts";
+import { SessionState } from "./session-state.ts";
 import type { EndReason, StoreRecord } from "./store.ts";
 
 /** Ends the session for its own browser. */
@@ -25,7 +27,7 @@ export async function destroy(state: SessionState, budget: Budget): Promise<void
   state.replaceData({});
   state.end("logout");
   state.baseline = { meta: {}, text: state.context.emptyText };
-  state.maxAge = undefined;
+  state.own = {};
   state.isClearDue = isOurs(phase, previous);
 }
 
@@ -37,6 +39,8 @@ export async function regenerate(state: SessionState, budget: Budget, keep: read
   const previous = state.phase === "live" ? await end(state.context, budget, state.id, "rotated") : undefined;
   const next = new SessionState(state.context);
   next.isLogin = true;
+  next.loginAt = state.context.store.now();
+  next.describe = state.describe;
   next.isClearDue = state.isClearDue || (state.phase === "live" && isOurs("live", previous));
   for (const key of keep) {
     if (Object.hasOwn(state.data, key)) setKey(next.data, key, state.data[key]);
@@ -55,7 +59,9 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
     return;
   }
   const { context, id: oldId, known: base } = state;
-  const mine = forLogin(state.content());
+  const before = state.content();
+  check(context, state.data, before.text);
+  const mine = forLogin(state, before);
   const secret = newSecret(context.options.genId);
   const id = publicIdOf(secret);
   // The new record first: a crash in between leaves the old session alive, not the user without one.
@@ -65,10 +71,10 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
   // of this node or of the store, takes it away. Where this fails, the old id goes on as it is.
   const takeOver = async (theirs: Content): Promise<void> => {
     isOldInDoubt = false;
-    const { text: before } = known.content;
-    const merged = forLogin(mergeContents(context, state.baseline, mine, theirs).content);
+    const written = known.content;
+    const merged = forLogin(state, mergeContents(context, state.baseline, mine, theirs).content);
     known = await create(state, budget, id, merged, known.version);
-    rebase(state.data, dataOf(context, before), dataOf(context, merged.text), context.codec);
+    rebase(state.data, dataOf(context, written), dataOf(context, merged), context.codec);
     isOldInDoubt = true;
   };
   try {
@@ -77,6 +83,7 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
     // Where the store failed meanwhile, nobody can tell whether the old id is dead: the browser must have the new one.
     if (isOldInDoubt) {
       state.setSecret(secret);
+      state.follow(before.meta, known.content.meta);
       state.known = known;
       state.baseline = known.content;
       state.isCookieDue = true;
@@ -151,8 +158,9 @@ function isOurs(phase: SessionState["phase"], previous: Ended | undefined): bool
 }
 
 /** What a timed rotation noted is of the id that ends; the new one has its whole `renewalTimeout`. */
-function forLogin({ meta: { maxAge }, text }: Content): Content {
-  return { meta: maxAge === undefined ? {} : { maxAge }, text };
+function forLogin(state: SessionState, { meta, text }: Content): Content {
+  const rest = meta.v === undefined ? {} : { v: meta.v };
+  return { meta: withOwn(rest, state.withLogin(meta, state.context.store.now())), text };
 }
 
 /** Writes the renewed record, its lifetimes counted from now: a login starts the absolute one anew. */

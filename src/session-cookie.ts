@@ -2,10 +2,9 @@
  * `session.cookie`: the cookie of this session alone. Setting `maxAge` or `expires` is "remember me": it gives this
  * session, in the store and in the browser, a lifetime of its own. The other attributes are read only.
  */
-import ms, { type StringValue } from "ms";
 import type { PerRequest } from "./cookie-options.ts";
 import { SessionError } from "./errors.ts";
-import { type Duration, maxDurationMs, show } from "./option-checks.ts";
+import { type Duration, maxDurationMs, millisecondsOf, show } from "./option-checks.ts";
 import type { SessionState } from "./session-state.ts";
 
 /** This session's cookie, as the app sees and changes it. */
@@ -31,8 +30,8 @@ export class SessionCookie {
    * @throws {SessionError} `ERR_SESSION_COOKIE`
    */
   set maxAge(value: Duration | null) {
-    this.#state.maxAge = value === null ? null : toMs(value);
-    const { absoluteTimeoutMs } = this.#state.context.options;
+    this.#state.changeOwn({ maxAge: value === null ? null : toMs(value) });
+    const absoluteTimeoutMs = this.#state.absoluteMs;
     if (absoluteTimeoutMs !== null && (this.#state.maxAge ?? 0) > absoluteTimeoutMs) {
       this.#state.context.notices.once(
         "HOLDFAST_MAX_AGE",
@@ -92,8 +91,8 @@ function fixed<T extends string | boolean | undefined>(option: PerRequest<T>): T
 }
 
 function toMs(value: unknown): number {
-  const amount = typeof value === "string" && value.length <= 100 ? ms(value as StringValue) : value;
-  if (typeof amount === "number" && amount >= 1 && amount <= maxDurationMs) return Math.round(amount);
+  const amount = millisecondsOf(value, 1);
+  if (amount !== undefined) return amount;
   throw new SessionError(
     "ERR_SESSION_COOKIE",
     `session.cookie.maxAge: received ${show(value)}; write milliseconds from 1 to ${maxDurationMs}, a string such as "30d", or null (to end a session call destroy())`,

@@ -5,32 +5,14 @@
 import type { Data } from "./codec.ts";
 import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
-import { SessionError } from "./errors.ts";
+import type { SessionError } from "./errors.ts";
 import { newSecret, publicIdOf } from "./id.ts";
+import { idleMsOf } from "./lifetimes.ts";
 import { setKey } from "./merge.ts";
-import { type Content, decodeData, type Known, unpack } from "./record.ts";
-import type { EndReason, LiveRecord } from "./store.ts";
-
-/** Names that are members of the session in every framework, or will be: no data key may have one. */
-export const reservedKeys: ReadonlySet<string> = new Set([
-  "id",
-  "isNew",
-  "cookie",
-  "save",
-  "update",
-  "reload",
-  "renew",
-  "regenerate",
-  "destroy",
-  "touch",
-  "expiresAt",
-  "absoluteExpiresAt",
-  "expire",
-  "principal",
-  "authenticatedAt",
-  "isDegraded",
-  "sessionId",
-]);
+import { type Description, isSameOwn, mergeOwn, type OwnMeta, withOwn } from "./meta.ts";
+import type { Content, Known } from "./record.ts";
+import { contentOf, stamped } from "./session-content.ts";
+import type { EndReason } from "./store.ts";
 
 /** Runs operations on a request's session one after the other; implemented by the visit. */
 export interface SessionHost {
@@ -41,26 +23,6 @@ export interface SessionHost {
   run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T>;
   /** Makes `state` the request's session from now on. */
   adopt(state: SessionState): void;
-}
-
-/** Takes a live record apart. Throws on a payload that can't be ours. */
-export function knownFrom(context: Context, id: string, record: LiveRecord): Known {
-  const { version, createdAt, touchedAt, expiresAt, absoluteExpiresAt } = record;
-  const { maxRecordSize, transforms } = context.options;
-  if (record.payload.byteLength > maxRecordSize) {
-    throw new RangeError(`${record.payload.byteLength} bytes are more than maxRecordSize (${maxRecordSize})`);
-  }
-  const content = unpack(record.payload, id, transforms);
-  return { version, createdAt, touchedAt, expiresAt, absoluteExpiresAt, content };
-}
-
-/** The data of a text. Throws on garbage, and on a key that only a member may have. */
-export function dataOf(context: Context, text: string): Data {
-  const data = decodeData(text, context.codec);
-  for (const key of Object.keys(data)) {
-    if (reservedKeys.has(key)) throw new TypeError(`the data have a key "${key}", which is a member of the session`);
-  }
-  return data;
 }
 
 /** The mutable state of one session. */
@@ -81,8 +43,14 @@ export class SessionState {
   baseline: Content;
   /** The object that the user works on; its own enumerable properties are the data. */
   data: Data = {};
-  /** `session.cookie.maxAge`: ms, `null` for a browser-session cookie, `undefined` for the option's. */
-  maxAge: number | null | undefined;
+  /** What it keeps beside its data, as this request wants it; changed by `changeOwn()`. */
+  own: OwnMeta;
+  /** A login that no record says yet: the next one to be created will. */
+  loginAt: number | undefined;
+  /** The login that `onAnomaly` does not trust in this request. */
+  distrustedLogin: number | undefined;
+  /** Who came with this request, by the `describe` option; set by the visit. */
+  describe: (() => Description) | undefined;
   /** `destroy()` was called and has not been done yet. */
   isEndDue = false;
   /** The request came with an id that a timed rotation has replaced. */
@@ -110,7 +78,7 @@ export class SessionState {
     this.#id = stored?.id;
     this.known = known;
     this.baseline = known?.content ?? { meta: {}, text: context.emptyText };
-    this.maxAge = known?.content.meta.maxAge;
+    this.own = this.baseline.meta;
     if (known !== undefined) this.phase = "live";
   }
 
@@ -168,7 +136,24 @@ export class SessionState {
     this.phase = "new";
     this.known = undefined;
     this.baseline = { meta: {}, text: this.context.emptyText };
+    this.loginAt = this.context.store.now();
     this.setSecret(undefined);
+  }
+
+  /** `session.cookie.maxAge`: ms, `null` for a browser-session cookie, `undefined` for the option's. */
+  get maxAge(): number | null | undefined {
+    return this.own.maxAge;
+  }
+
+  /** Sets what the session keeps beside its data; `undefined`: the option's. A change, saved like one of the data. */
+  changeOwn(own: { [K in keyof OwnMeta]: OwnMeta[K] | undefined }): void {
+    // `undefined` reads as absent everywhere.
+    this.own = { ...this.own, ...own } as OwnMeta;
+  }
+
+  /** The store holds `stored` where it held `before`: what this request left alone follows. */
+  follow(before: OwnMeta, stored: OwnMeta): void {
+    this.own = mergeOwn(before, this.own, stored);
   }
 
   /**
@@ -176,14 +161,38 @@ export class SessionState {
    * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`
    */
   content(): Content {
-    const { maxAge: _earlier, ...meta } = this.baseline.meta;
-    if (this.maxAge !== undefined) Object.assign(meta, { maxAge: this.maxAge });
-    return { meta, text: encode(this.context, this.data) };
+    const { meta } = this.baseline;
+    return contentOf(this.context, this.isOwnChanged ? withOwn(meta, this.own) : meta, this.data);
+  }
+
+  /** The first content of a record: it says whose login it is, and who made it. */
+  forCreation({ meta, text }: Content): Content {
+    return { meta: stamped(this.context, withOwn(meta, this.withLogin(meta))), text };
+  }
+
+  /** `own`, with the login that is not stored yet and who came with this request. */
+  withLogin(own: OwnMeta, loginAt: number | undefined = this.loginAt): OwnMeta {
+    const by = this.describe?.();
+    return { ...own, ...(loginAt === undefined ? {} : { loginAt }), ...(by === undefined ? {} : { by }) };
+  }
+
+  /** The data as decoded, where that gave them another shape (`schema`, `migrate`): no change of this request. */
+  adoptShape(data: Data): void {
+    const { schema, version } = this.context.options;
+    const { meta } = this.baseline;
+    if (schema === undefined && (meta.v ?? 0) === version) return;
+    this.baseline = contentOf(this.context, meta, data);
+    this.follow(meta, this.baseline.meta);
   }
 
   /** Whether `content` differs from what the data were last in step with. */
   differs(content: Content): boolean {
-    return content.text !== this.baseline.text || content.meta.maxAge !== this.baseline.meta.maxAge;
+    return content.text !== this.baseline.text || this.isOwnChanged;
+  }
+
+  /** Whether this request changed what the session keeps beside its data. */
+  get isOwnChanged(): boolean {
+    return !isSameOwn(this.own, this.baseline.meta);
   }
 
   /**
@@ -198,7 +207,12 @@ export class SessionState {
 
   /** The idle lifetime in ms. */
   get idleMs(): number {
-    return typeof this.maxAge === "number" ? this.maxAge : this.context.options.ttlMs;
+    return idleMsOf(this.context, this.own);
+  }
+
+  /** The absolute lifetime in ms; `null`: none. */
+  get absoluteMs(): number | null {
+    return this.own.absolute ?? this.context.options.absoluteTimeoutMs;
   }
 
   /** Whether enough time has passed since the last write or touch for another one. */
@@ -206,32 +220,9 @@ export class SessionState {
     const { rolling, touchIntervalMs } = this.context.options;
     if (!rolling || this.known === undefined) return false;
     // A session that lives shorter than the others must not outrun its touches.
-    const interval = typeof this.maxAge === "number" ? Math.min(touchIntervalMs, this.maxAge / 20) : touchIntervalMs;
+    const ownMs = this.own.idle ?? this.own.maxAge;
+    const interval = typeof ownMs === "number" ? Math.min(touchIntervalMs, ownMs / 20) : touchIntervalMs;
     // At least one: what was written in this very millisecond is not touched as well.
     return now - this.known.touchedAt >= Math.max(1, interval);
-  }
-}
-
-/** @throws {SessionError} `ERR_SESSION_RESERVED_KEY` where a data key is the name of a member */
-export function refuseReserved(data: Data): void {
-  for (const key of Object.keys(data)) {
-    if (reservedKeys.has(key)) {
-      throw new SessionError(
-        "ERR_SESSION_RESERVED_KEY",
-        `the data key "${key}" is the name of a member of the session and can't be stored: use another name`,
-      );
-    }
-  }
-}
-
-/** @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY` */
-export function encode(context: Context, data: Data): string {
-  refuseReserved(data);
-  try {
-    return context.codec.encode(data);
-  } catch (error) {
-    if (error instanceof SessionError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new SessionError("ERR_SESSION_VALUE", `the session's data can't be encoded: ${reason}`, { cause: error });
   }
 }

@@ -5,14 +5,15 @@
  */
 import type { Data } from "./codec.ts";
 import { type Outcome, reload, save, touch, update } from "./commit.ts";
-import { cut } from "./compare-and-set.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
+import { absoluteDeadline, idleDeadline, type Lifetimes, lifetimesOf } from "./lifetimes.ts";
 import { setKey } from "./merge.ts";
 import { destroy, regenerate, renew } from "./rotation.ts";
+import { refuseReserved, reservedKeys } from "./session-content.ts";
 import { SessionCookie } from "./session-cookie.ts";
 import type { SessionData } from "./session-data.ts";
-import { refuseReserved, reservedKeys, type SessionHost, type SessionState } from "./session-state.ts";
+import type { SessionHost, SessionState } from "./session-state.ts";
 
 /** A trailing callback, called exactly once. */
 export type Callback<T = void> = (error: unknown, result?: T) => void;
@@ -58,18 +59,45 @@ export class Session {
     return this.#cookie;
   }
 
-  /** Idle deadline, epoch ms by the store's clock. */
+  /**
+   * Idle deadline, epoch ms by the store's clock: what the store has, so activity that is not written down yet
+   * (`touchInterval`, this request) comes on top. For a page that warns.
+   */
   get expiresAt(): number {
-    const { known, context, idleMs } = this.#state;
-    return known?.expiresAt ?? cut(context.store.now() + idleMs, this.absoluteExpiresAt);
+    const { context, known, own } = this.#state;
+    return idleDeadline(context, known, own);
   }
 
   /** Absolute deadline, epoch ms by the store's clock; `null`: none. */
   get absoluteExpiresAt(): number | null {
-    const { known, context } = this.#state;
-    if (known !== undefined) return known.absoluteExpiresAt;
-    const { absoluteTimeoutMs } = context.options;
-    return absoluteTimeoutMs === null ? null : context.store.now() + absoluteTimeoutMs;
+    const { known, own, context } = this.#state;
+    return absoluteDeadline(context, known, own, context.store.now());
+  }
+
+  /**
+   * When its user last logged in, epoch ms by the store's clock: the last `renew()` or `regenerate()`; `null`: never, or
+   * `onAnomaly` does not trust it in this request. A logout that regenerates counts as well: check the user, too.
+   */
+  get authenticatedAt(): number | null {
+    const { own, loginAt, distrustedLogin } = this.#state;
+    const at = own.loginAt ?? loginAt ?? null;
+    return at === distrustedLogin ? null : at;
+  }
+
+  /** Whether a session's user logged in at most `maxAgeMs` ago, by the store's clock; for freshness.ts. */
+  static isFresh(session: Session, maxAgeMs: number): boolean {
+    const { authenticatedAt } = session;
+    return authenticatedAt !== null && session.#state.context.store.now() - authenticatedAt <= maxAgeMs;
+  }
+
+  /**
+   * Gives this session timeouts of its own, stored with it: a change like one of the data. `idle` counts from the last
+   * activity, `absolute` from creation or the last login (so calling it on each request moves nothing); one that has
+   * passed already ends the session with this response. `null`: what the options say. Left out: as it was.
+   * @throws {SessionError} `ERR_SESSION_EXPIRE`
+   */
+  expire(lifetimes: Lifetimes): void {
+    this.#state.changeOwn(lifetimesOf(lifetimes));
   }
 
   /**

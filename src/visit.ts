@@ -19,7 +19,7 @@ import type { Content } from "./record.ts";
 import { destroy } from "./rotation.ts";
 import { assignable, Session, type SessionClass } from "./session.ts";
 import type { SessionData } from "./session-data.ts";
-import { type SessionHost, SessionState } from "./session-state.ts";
+import type { SessionHost, SessionState } from "./session-state.ts";
 
 /** The session as the user has it: members and data. */
 export type UserSession = Session & SessionData;
@@ -184,7 +184,7 @@ export class Visit implements SessionHost {
     if (arrival.kind === "live") this.#state ??= stateOf(this.#context, this.#exchange, arrival);
     let data = this.#state === undefined ? undefined : decode(this.#context, this.#exchange, this.#state);
     if (this.#state === undefined || data === undefined) {
-      this.#state = emptyState(this.#context, arrival);
+      this.#state = emptyState(this.#context, this.#exchange, arrival);
       data = {};
     }
     return new this.#SessionClass(this.#state, this, data);
@@ -199,7 +199,7 @@ export class Visit implements SessionHost {
   #assignData(data: Data): void {
     if (this.#isNull) {
       // The end of the old session is under way; the browser's cookie goes even if this one is never stored.
-      const state = new SessionState(this.#context);
+      const state = emptyState(this.#context, this.#exchange, { kind: "none" });
       state.isClearDue = true;
       this.adopt(state);
       this.#isNull = false;

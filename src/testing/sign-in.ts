@@ -43,6 +43,8 @@ export async function signIn(
     raw: new IncomingMessage(new Socket()),
   };
   const session = await sessions.open(exchange);
+  // A login, for whoever asks when there was one.
+  await session.renew();
   Object.assign(session, data);
   if (options.maxAge !== undefined) session.cookie.maxAge = options.maxAge;
   await session.save();
