@@ -6,6 +6,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import {
+  type Duration,
+  freshnessGuard,
   type SessionData,
   type SessionOptions,
   type Sessions,
@@ -71,4 +73,17 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Middlewar
 
 function throwsAtAccess({ app }: Mounted): boolean {
   return app !== undefined && typeof app.lazyrouter !== "function";
+}
+
+/**
+ * A guard for sensitive routes: `app.post("/email", requireFresh("15m"), …)`. Passes where the user logged in (`renew()`)
+ * no longer ago; else `next(error)` with `ERR_SESSION_NOT_FRESH` (401), for an error handler to turn into a login page.
+ * @throws {SessionError} `ERR_SESSION_OPTION`
+ */
+export function requireFresh(maxAge: Duration): Middleware {
+  const guard = freshnessGuard(maxAge);
+  return function holdfastFresh(request, _response, next) {
+    // As above: HTTP/2's request serves as well.
+    guard(request as IncomingMessage).then(() => next(), next);
+  };
 }

@@ -7,6 +7,8 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, RegisterOptio
 import fastifyPlugin from "fastify-plugin";
 import {
   createSessions,
+  type Duration,
+  freshnessGuard,
   type SessionData,
   SessionError,
   type SessionOptions,
@@ -44,6 +46,15 @@ export const session: FastifyPluginAsync<SessionPluginOptions> = fastifyPlugin(p
   name: "holdfast",
 });
 export default session;
+
+/**
+ * A hook for sensitive routes: `fastify.post("/email", { onRequest: requireFresh("15m") }, …)`, `preHandler` as well.
+ * Passes where the user logged in (`renew()`) no longer ago; else the error handler gets `ERR_SESSION_NOT_FRESH` (401).
+ * @throws {SessionError} `ERR_SESSION_OPTION`
+ */
+export function requireFresh(maxAge: Duration): (request: FastifyRequest) => Promise<void> {
+  return freshnessGuard(maxAge);
+}
 
 /** On Fastify's request class where `session` is ours. */
 const isDecorated = Symbol("holdfast.session");

@@ -6,6 +6,8 @@
  */
 import type Koa from "koa";
 import {
+  type Duration,
+  freshnessGuard,
   type SessionData,
   SessionError,
   type SessionOptions,
@@ -54,6 +56,19 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Koa.Middl
       isRunning = false;
       if (isOver) void visit.finish();
     }
+  };
+}
+
+/**
+ * A guard for sensitive routes: `router.post("/email", requireFresh("15m"), …)`. Passes where the user logged in
+ * (`renew()`) no longer ago; else it throws `ERR_SESSION_NOT_FRESH` (401), to be turned into a login page.
+ * @throws {SessionError} `ERR_SESSION_OPTION`
+ */
+export function requireFresh(maxAge: Duration): Koa.Middleware {
+  const guard = freshnessGuard(maxAge);
+  return async function holdfastFresh(ctx, next) {
+    await guard(ctx);
+    await next();
   };
 }
 

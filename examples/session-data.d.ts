@@ -3,6 +3,8 @@ declare module "holdfast" {
   interface SessionData {
     user?: string;
     views?: number;
+    csrfToken?: string | undefined;
+    csrfBinding?: string;
   }
 }
 

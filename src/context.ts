@@ -12,6 +12,7 @@ import type { InFlight } from "./in-flight.ts";
 import type { KnownCookies } from "./known-cookies.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Store, StoreCall } from "./store.ts";
+import type { Suspicion } from "./suspicion.ts";
 import type { Writers } from "./writers.ts";
 
 /** One engine's shared parts. */
@@ -25,6 +26,8 @@ export interface Context {
   readonly notices: Notices;
   /** Public ids that this process saw rotate or end a moment ago: their cookie is not sent again. */
   readonly endedIds: LRUCache<string, true>;
+  /** Who guesses. */
+  readonly suspicion: Suspicion;
   readonly breakers: Breakers;
   readonly cookies: KnownCookies;
   /** Saves that go on after their response. */

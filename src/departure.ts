@@ -26,7 +26,13 @@ export function deliverCookie(exchange: Exchange, state: SessionState, browser: 
     state.isExtended = false;
   } else if (state.isClearDue && browser.hasCookie) {
     state.isClearDue = false;
-    send(context, exchange, state.id, (attributes) => clearCookie(context.options.cookie.name, attributes));
+    const { cookie, clearSiteData } = context.options;
+    const isSent = send(context, exchange, state.id, (attributes) => clearCookie(cookie.name, attributes));
+    const isLogout = state.phase === "ended" && state.endReason === "logout";
+    // What the app has set itself stands.
+    if (!isSent || !isLogout || clearSiteData === undefined || exchange.getHeader("clear-site-data") !== undefined)
+      return;
+    exchange.setHeader("clear-site-data", clearSiteData);
   }
 }
 
@@ -85,13 +91,27 @@ function send(context: Context, exchange: Exchange, id: string, make: (attribute
   if (attributes.secure && !exchange.secure) noticeInsecure(context);
   exchange.setHeader("set-cookie", withSetCookie(exchange.getHeader("set-cookie"), cookie.name, make(attributes)));
   // OWASP Session Management, "web content caching".
-  if (exchange.getHeader("cache-control") === undefined) exchange.setHeader("cache-control", "no-store");
+  const caching = exchange.getHeader("cache-control");
+  if (caching === undefined) exchange.setHeader("cache-control", "no-store");
+  else if (isShared(String(caching))) noticeShared(context);
   return true;
 }
 
 function skip(context: Context, id: string, reason: "headers-sent" | "insecure", cure: string): void {
   context.events.emit("cookieSkipped", { id, reason });
   context.notices.once("HOLDFAST_COOKIE_SKIPPED", `a session cookie could not be set: ${cure}`, reason);
+}
+
+/** Whether a shared cache may keep the response, and hand its cookie to others (RFC 9111 §5.2.2). */
+function isShared(caching: string): boolean {
+  return /\b(public|s-maxage)\b/i.test(caching) && !/\b(private|no-store)\b/i.test(caching);
+}
+
+function noticeShared(context: Context): void {
+  context.notices.once(
+    "HOLDFAST_COOKIE_CACHEABLE",
+    "a response that sets the session cookie says in Cache-Control that shared caches may keep it: they would hand one user's session to others; say private or no-store, or leave the session alone there",
+  );
 }
 
 function noticeInsecure(context: Context): void {
@@ -103,10 +123,10 @@ function noticeInsecure(context: Context): void {
 
 /** The browser's lifetime of the cookie in ms, never beyond the absolute deadline; `null`: until it closes. */
 function cookieLifetime(exchange: Exchange, state: SessionState): number | null {
-  const { cookie, ttlMs } = state.context.options;
+  const { cookie } = state.context.options;
   const option = state.maxAge === undefined ? valueFor(cookie.maxAge, exchange.raw) : state.maxAge;
   if (option === null) return null;
-  const lifetime = option === "ttl" ? ttlMs : durationOf("cookie.maxAge", option);
+  const lifetime = option === "ttl" ? state.idleMs : durationOf("cookie.maxAge", option);
   const absolute = state.known?.absoluteExpiresAt ?? null;
   return absolute === null ? lifetime : Math.max(0, Math.min(lifetime, absolute - state.context.store.now()));
 }

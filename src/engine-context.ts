@@ -11,6 +11,7 @@ import { InFlight } from "./in-flight.ts";
 import { KnownCookies } from "./known-cookies.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Store } from "./store.ts";
+import { Suspicion } from "./suspicion.ts";
 import { Writers } from "./writers.ts";
 
 /** Saves after their response that may be under way at once; the next one is waited for. */
@@ -27,14 +28,16 @@ export function contextFor(options: ResolvedOptions, store: Store): Context {
     );
   }
   const codec = options.codec ?? jsonCodec(isDevelopment ? (key, type) => noticeLossy(notices, key, type) : undefined);
+  const events = new Events();
   return {
     options,
     store,
+    suspicion: new Suspicion(events, options.suspicion, Date.now),
     breakers: new Breakers(store, options.storeTimeoutMs),
     cookies: new KnownCookies(options.secrets, options.route),
     codec,
     emptyText: codec.encode({}),
-    events: new Events(),
+    events,
     notices,
     endedIds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
     background: new Background(maxInBackground),

@@ -3,6 +3,7 @@
  * A listener that throws or rejects stops nothing (CVE-2021-34428): it is reported as a process warning.
  */
 import type { SessionError } from "./errors.ts";
+import type { AnomalyDecision } from "./security-options.ts";
 import type { EndReason } from "./store.ts";
 
 /** Each event and what its listeners get. */
@@ -19,8 +20,18 @@ export interface SessionEvents {
   destroyed: { id: string; reason: EndReason };
   /** A change or touch came too late: the session had ended; nothing was stored. */
   gone: { id: string; operation: "save" | "touch" | "update" | "reload"; reason: EndReason | "unknown" };
-  /** A cookie that is not (or no longer) a session: the request goes on with a new, anonymous one. */
-  rejected: { reason: RejectReason; id?: string; address?: string };
+  /**
+   * A cookie that is not (or no longer) a session: the request goes on with a new, anonymous one. `issues`: where the
+   * `schema` refuses its data, as paths without values.
+   */
+  rejected: { reason: RejectReason; id?: string; address?: string; issues?: readonly string[] };
+  /** `onAnomaly` was asked; `changed`: names of fields, no values. */
+  anomaly: { id: string; changed: readonly string[]; decision: AnomalyDecision };
+  /**
+   * An address (an IPv6 one's /64) sent many cookies that are no session, since `since` (epoch ms): ids that are not
+   * ours in form, signatures that are not, ids that the store does not know. Again at each doubling.
+   */
+  suspicious: { address: string; since: number; malformed: number; badSignature: number; unknown: number };
   /** Two requests changed one key; the later one won. */
   conflict: { id: string; key: string };
   /** The store failed or was too slow. */
@@ -50,6 +61,11 @@ export class Events {
     this.#listeners.set(name, set);
     set.add(listener);
     return () => void set.delete(listener);
+  }
+
+  /** Whether anybody listens to an event. */
+  has(name: keyof SessionEvents): boolean {
+    return (this.#listeners.get(name)?.size ?? 0) > 0;
   }
 
   emit<K extends keyof SessionEvents>(name: K, event: SessionEvents[K]): void {

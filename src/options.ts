@@ -9,12 +9,14 @@ import { type CookieInput, type CookieOptions, resolveCookie, routeOf } from "./
 import { SessionError } from "./errors.ts";
 import { randomSecret } from "./id.ts";
 import type { ConflictResolver } from "./merge.ts";
-import { choiceOf, type Duration, durationOf, flagOf, refuse, refuseUnknown } from "./option-checks.ts";
+import { choiceOf, type Duration, durationOf, flagOf, functionOf, refuse, refuseUnknown } from "./option-checks.ts";
 import type { Transform } from "./record.ts";
+import { type ResolvedSchema, resolveSchema, type SchemaOptions, schemaKeys } from "./schema.ts";
+import { type ResolvedSecurity, resolveSecurity, type SecurityOptions, securityKeys } from "./security-options.ts";
 import type { Store } from "./store.ts";
 
 /** What `createSessions` and each adapter's `session` take. */
-export interface SessionOptions {
+export interface SessionOptions extends SecurityOptions, SchemaOptions {
   /**
    * Key or keys for the cookie's signature, each at least 32 characters; the first signs, all verify. Required:
    * `undefined` (an environment variable that is not set) is refused at start-up.
@@ -81,7 +83,7 @@ export interface SessionOptions {
 }
 
 /** The options, checked, with defaults and times in ms. Frozen. */
-export interface ResolvedOptions {
+export interface ResolvedOptions extends ResolvedSecurity, ResolvedSchema {
   /** The signing keys. Not enumerable: no log and no JSON shows them. */
   readonly secrets: readonly string[];
   /** `undefined`: none was given. */
@@ -127,6 +129,8 @@ const known: readonly string[] = [
   "maxRecordSize",
   "codec",
   "transforms",
+  ...securityKeys,
+  ...schemaKeys,
   "genId",
   "route",
 ];
@@ -169,17 +173,14 @@ export function resolveOptions(options: SessionOptions): ResolvedOptions {
     maxRecordSize: sizeOf("maxRecordSize", options.maxRecordSize ?? 262_144),
     codec: codecOf(options.codec),
     transforms: transformsOf(options.transforms ?? []),
+    ...resolveSecurity(options),
+    ...resolveSchema(options),
     genId: functionOf("genId", options.genId) ?? randomSecret,
     route: routeOf(options.route),
   };
   // Who logs an engine, or its options, must not log the keys.
   Object.defineProperty(resolved, "secrets", { enumerable: false });
   return Object.freeze(resolved);
-}
-
-function functionOf<T>(name: string, value: T): T {
-  if (value === undefined || typeof value === "function") return value;
-  return refuse(name, value, "write a function, or leave it out");
 }
 
 function secretsOf(secret: unknown): readonly string[] {

@@ -9,20 +9,35 @@ const layers: readonly { readonly name: string; readonly files: readonly string[
   {
     name: "mechanisms",
     files: [
-      ...["merge", "record", "id", "cookie", "cookie-options", "option-checks", "options"],
-      ...["deadline", "events", "context", "operations", "writers", "breaker", "background", "moved", "following"],
-      ...["in-flight", "health", "detached", "known-cookies"],
+      ...["merge", "meta", "record", "sealed", "compressed", "schema", "id", "cookie", "cookie-options"],
+      ...["security-options", "option-checks", "options", "deadline", "events", "suspicion", "context", "operations"],
+      ...["writers", "breaker", "background", "moved", "following", "known-cookies"],
+      ...["in-flight", "health", "detached"],
     ],
   },
   {
     name: "session",
     files: [
       ...["commit", "compare-and-set", "content-merge", "renewal", "rotation"],
-      ...["session", "session-cookie", "session-state"],
+      ...["session", "session-cookie", "session-state", "session-content", "lifetimes"],
     ],
   },
-  { name: "visit", files: ["visit", "arrival", "departure", "leaving", "loading", "materialise", "session-of"] },
-  { name: "engine", files: ["engine", "engine-context"] },
+  {
+    name: "visit",
+    files: [
+      "visit",
+      "arrival",
+      "departure",
+      "leaving",
+      "loading",
+      "materialise",
+      "description",
+      "inspection",
+      "freshness",
+      "session-of",
+    ],
+  },
+  { name: "engine", files: ["snapshot", "engine", "engine-context"] },
   { name: "index", files: ["index"] },
 ];
 

@@ -466,6 +466,8 @@ describe("an engine", () => {
       touchedAt: clock.now(),
       expiresAt: clock.now() + 1000,
       absoluteExpiresAt: clock.now() + 30 * 86_400_000,
+      authenticatedAt: clock.now(),
+      description: null,
     });
     await sessions.destroy(id);
     expect(await sessions.get(id)).toBeUndefined();

@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createSessions, memoryStore } from "../../src/index.ts";
-import { reservedKeys } from "../../src/session-state.ts";
+import { reservedKeys } from "../../src/session-content.ts";
 import { seed, tally, times } from "../support/counts.ts";
 import { Client } from "../support/exchange.ts";
 import { probeStore } from "../support/probe-store.ts";
