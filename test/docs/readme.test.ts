@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
-import { reservedKeys } from "../../src/session-state.ts";
+import { reservedKeys } from "../../src/session-content.ts";
 import { Browser } from "../support/browser.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { asScripts, type CodeBlock, codeBlocks, root, typeErrors, workFolder } from "./code-blocks.ts";
@@ -16,8 +16,17 @@ const blocks = codeBlocks(readme).filter(({ language }) => language === "ts" || 
 
 /** The names of an interface's properties, as they stand in its source. */
 function propertiesOf(path: string, name: string): string[] {
-  const body = new RegExp(`interface ${name} \\{\\n(.*?)\\n\\}`, "s").exec(read(path))?.[1] ?? "";
+  const body = new RegExp(`interface ${name}[^\\n]* \\{\\n(.*?)\\n\\}`, "s").exec(read(path))?.[1] ?? "";
   return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, property = ""]) => property);
+}
+
+/** The names of all options but the cookie's. */
+function sessionOptions(): string[] {
+  return [
+    ...propertiesOf("src/options.ts", "SessionOptions"),
+    ...propertiesOf("src/security-options.ts", "SecurityOptions"),
+    ...propertiesOf("src/schema.ts", "SchemaOptions"),
+  ];
 }
 
 /** Which of the names the README does not have in code style. */
@@ -32,7 +41,7 @@ describe("the README", () => {
   });
 
   it("names every option, cookie option, error code, event and reserved name", () => {
-    const options = propertiesOf("src/options.ts", "SessionOptions");
+    const options = sessionOptions();
     const cookie = propertiesOf("src/cookie-options.ts", "CookieInput");
     const events = propertiesOf("src/events.ts", "SessionEvents");
     const codes = new Set(read("src/errors.ts").match(/ERR_SESSION_[A-Z_]+/g));
@@ -43,11 +52,7 @@ describe("the README", () => {
   it("has no option in its tables that there is not", () => {
     const tables = readme.slice(readme.indexOf("| option |"), readme.indexOf("## Guarantees"));
     const first = [...tables.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell = ""]) => cell.match(/\w+/g) ?? []);
-    const known = [
-      ...propertiesOf("src/options.ts", "SessionOptions"),
-      ...propertiesOf("src/cookie-options.ts", "CookieInput"),
-      "option",
-    ];
+    const known = [...sessionOptions(), ...propertiesOf("src/cookie-options.ts", "CookieInput"), "option"];
     expect(first.length).toBeGreaterThan(20);
     expect(first.filter((name) => !known.includes(name))).toEqual([]);
   });

@@ -5,6 +5,8 @@ import type { Server } from "node:http";
 import { connect } from "node:net";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
+import * as csrfCsrf from "../../examples/csrf-csrf.js";
+import * as csrfSync from "../../examples/csrf-sync.js";
 import * as customStore from "../../examples/custom-store.js";
 import * as express from "../../examples/express.js";
 import * as fastify from "../../examples/fastify.js";
@@ -18,6 +20,8 @@ import { freePort, until } from "../support/redis-server.ts";
 import { opened, playStep, scriptOf } from "./example.ts";
 
 const examples: Record<string, { start(port: number): Server | Promise<Server> }> = {
+  "csrf-csrf": csrfCsrf,
+  "csrf-sync": csrfSync,
   "custom-store": customStore,
   express,
   fastify,
