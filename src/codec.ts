@@ -33,7 +33,8 @@ export function jsonCodec(onLossy: LossyListener = () => {}): Codec {
     decode(text) {
       const data = parsed(text);
       if (typeof data !== "object" || data === null || Array.isArray(data)) throw new SyntaxError("not a JSON object");
-      if (isDeep(text)) check(data, { path: "session", key: "", onLossy: () => {}, parents: [] });
+      // A shorter text can't be nested so deep.
+      if (text.length > 2 * maxDepth && isDeeper(data, maxDepth + 1)) throw new SyntaxError("nested too deep");
       // Checked above: an object, and JSON has string keys only.
       return data as Data;
     },
@@ -90,9 +91,13 @@ function checkKey(data: Data, key: string, onLossy: LossyListener): void {
   }
 }
 
-/** Only a text with that many brackets can be nested so deep; anything else needs no second look. */
-function isDeep(text: string): boolean {
-  return text.length > 2 * maxDepth && (text.match(/[[{]/g)?.length ?? 0) > maxDepth;
+/** Whether objects and arrays stand in each other more than `levels` deep. What JSON gave, so no circles. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (levels === 0) return true;
+  if (Array.isArray(value)) return value.some((inner) => isDeeper(inner, levels - 1));
+  for (const inner of Object.values(value)) if (isDeeper(inner, levels - 1)) return true;
+  return false;
 }
 
 interface Walk {

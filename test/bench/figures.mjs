@@ -15,16 +15,17 @@ export async function memoryOf(client) {
 }
 
 /**
- * CPU of `count` operations, 50 at a time: in this process and in Redis, µs each.
+ * CPU of `count` operations: in this process and in Redis, µs each.
  *
  * @param {Redis} client
  * @param {number} count
  * @param {() => Promise<void>} operation
+ * @param {number} [atOnce]
  */
-export async function rate(client, count, operation) {
+export async function rate(client, count, operation, atOnce = 50) {
   const [redisBefore, before] = [await redisCpuUs(client), process.cpuUsage()];
-  for (let done = 0; done < count; done += 50) {
-    await Promise.all(Array.from({ length: Math.min(50, count - done) }, operation));
+  for (let done = 0; done < count; done += atOnce) {
+    await Promise.all(Array.from({ length: Math.min(atOnce, count - done) }, operation));
   }
   const { user, system } = process.cpuUsage(before);
   return { hereUs: (user + system) / count, redisUs: ((await redisCpuUs(client)) - redisBefore) / count };

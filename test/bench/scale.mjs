@@ -2,7 +2,7 @@
 /**
  * `npm run bench:scale`: what many sessions cost. Bytes in Redis for each session above its payload, beside
  * connect-redis on the same data; CPU for a read and a write as their number grows; the commands that were used; memory
- * of a process with a full near cache; throughput of 1, 2 and 4 app processes. The figures behind `.github/scale.md`.
+ * of a process with a full near cache; large sessions; throughput of 1, 2 and 4 app processes. The figures behind `.github/scale.md`.
  *
  *   node --expose-gc test/bench/scale.mjs [--sizes 10000,100000,1000000] [--cached 100000] [--operations 20000] [--apps 1,2,4]
  *
@@ -12,6 +12,7 @@ import { randomBytes, randomInt } from "node:crypto";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { memoryOf, rate, usedCommands } from "./figures.mjs";
+import { large } from "./large.mjs";
 import { load } from "./load.mjs";
 import { describeMachine, redisCpuUs, startRedis, startTarget } from "./machine.mjs";
 import { signedIn } from "./servers/server.mjs";
@@ -211,6 +212,20 @@ for (const size of sizes) {
     `${cost.hereUs.toFixed(1)} / ${cost.redisUs.toFixed(1)}`;
   console.log(`| ${size} | ${above(mine.bytes)} | ${above(theirs)} | ${both(mine.read)} | ${both(mine.write)} |`);
 }
+
+console.log(
+  "\n| one session, JSON bytes | encode | encode and decode | transfer | request, untouched | read | changed |",
+);
+console.log(
+  "| ----------------------: | -----: | ----------------: | -------: | -----------------: | ---: | ------: |",
+);
+for (const kilobytes of [1, 10, 100]) {
+  const count = Math.max(20, Math.ceil(operations / 10 / kilobytes));
+  const row = await large({ client: redis.client, url: redis.url, kilobytes, operations: count });
+  const figures = [row.encode, row.decode, row.transfer, row.untouched, row.read, row.change];
+  console.log(`| ${row.bytes} | ${figures.map((us) => us.toFixed(0)).join(" | ")} |`);
+}
+console.log("CPU µs in this process each");
 
 const near = await nearCached(keys);
 console.log(

@@ -124,4 +124,13 @@ describe("the JSON codec", () => {
     },
     times(20_000, 600_000),
   );
+
+  it("reads what it wrote, nested as deep as it lets anybody nest", () => {
+    const nested = (levels: number): unknown => (levels === 0 ? 1 : { inner: nested(levels - 1) });
+    const codec = jsonCodec();
+    const text = codec.encode({ deepest: nested(200) });
+    expect(codec.encode(codec.decode(text))).toBe(text);
+    expect(() => codec.encode({ deepest: nested(201) })).toThrow(/nesting deeper than 200/);
+    expect(() => codec.decode(`{"deepest":${JSON.stringify(nested(201))}}`)).toThrow(/nested too deep/);
+  });
 });
