@@ -20,6 +20,8 @@ const log = debuglog("holdfast");
 
 /** A failover has a leader, who will choose a replica and promote it next, 100 ms or more later. */
 const began = "+elected-leader";
+/** The leader has promoted a replica; the master is that one as soon as all agree. */
+const promoted = "+promoted-slave";
 /** The master is another one now. */
 const switched = "+switch-master";
 /** Nothing came of it. */
@@ -42,6 +44,13 @@ export class FailoverWatch {
    */
   readonly #givenUp = new Map<string, number>();
 
+  /**
+   * Who is the master by what each Sentinel said of a failover lately; no `to`: it leads one and has promoted nobody yet.
+   * Two may lead at once, when their elections crossed: whom the one promoted is not safe until the other agrees.
+   */
+  readonly #said = new Map<number, { until: number; to?: string }>();
+  /** Whom the client was connected to: where the Sentinels call the servers otherwise, what they say can't be compared. */
+  readonly #seen = new Set<string>();
   #heardAt = Number.NEGATIVE_INFINITY;
 
   constructor(client: RedisCommands) {
@@ -51,6 +60,7 @@ export class FailoverWatch {
     const sentinels: unknown = options.get("sentinels");
     for (const sentinel of Array.isArray(sentinels) ? sentinels : []) this.#listen(sentinel, options);
     client.on("ready", this.#leave);
+    this.#leave();
   }
 
   /** Whether the connection leads to a master that was given up. */
@@ -58,6 +68,7 @@ export class FailoverWatch {
     if (this.#givenUp.size === 0) return false;
     const master = addressOf(this.#client);
     const now = performance.now();
+    for (const { until, to } of this.#said.values()) if (until > now && to !== master) return true;
     return this.#subscribers.some((_, from) => (this.#givenUp.get(`${from} ${master}`) ?? 0) > now);
   }
 
@@ -102,27 +113,53 @@ export class FailoverWatch {
     subscriber.on("error", (error) => log("sentinel: %s", error));
     subscriber.on("message", (channel, words) => this.#hear(from, String(channel), String(words)));
     // Each later connection is subscribed by ioredis.
-    subscriber.subscribe(began, switched, ...aborted).catch((error: unknown) => log("sentinel: %s", error));
+    subscriber.subscribe(began, promoted, switched, ...aborted).catch((error: unknown) => log("sentinel: %s", error));
   }
 
-  /** `+switch-master` says: name, old host and port, new host and port. The others: "master", name, host and port. */
+  /**
+   * `+switch-master` says: name, old host and port, new host and port. `+promoted-slave`: "slave", its name, host and
+   * port, "@", name, old host and port. The others: "master", name, host and port.
+   */
   #hear(from: number, channel: string, words: string): void {
-    const [first = "", second = "", third = "", fourth = "", fifth = ""] = words.split(" ");
-    const isSwitch = channel === switched;
-    if ((isSwitch ? first : second) !== this.#name) return;
-    const master = `${from} ${isSwitch ? `${second}:${third}` : `${third}:${fourth}`}`;
+    const told = words.split(" ");
+    const name = channel === switched ? told[0] : channel === promoted ? told[5] : told[1];
+    if (name !== this.#name) return;
     log("sentinel: %s %s", channel, words);
-    if (isSwitch) this.#givenUp.delete(`${from} ${fourth}:${fifth}`);
-    if (aborted.includes(channel)) this.#givenUp.delete(master);
-    else {
-      this.#heardAt = performance.now();
-      this.#givenUp.set(master, this.#heardAt + (isSwitch ? replacedMs : underWayMs));
-    }
+    if (channel === promoted) this.#hearPromoted(from, `${told[2]}:${told[3]}`);
+    else if (channel === switched) this.#hearSwitched(from, `${told[1]}:${told[2]}`, `${told[3]}:${told[4]}`);
+    else this.#hearElection(from, `${told[2]}:${told[3]}`, channel === began);
     this.#leave();
+  }
+
+  #hearPromoted(from: number, to: string): void {
+    const said = this.#said.get(from);
+    if (said !== undefined) said.to = to;
+  }
+
+  #hearSwitched(from: number, old: string, to: string): void {
+    this.#givenUp.delete(`${from} ${to}`);
+    this.#giveUp(from, old, replacedMs);
+    if (this.#seen.has(old) || this.#seen.has(to)) this.#said.set(from, { until: this.#heardAt + replacedMs, to });
+  }
+
+  #hearElection(from: number, master: string, hasBegun: boolean): void {
+    this.#said.delete(from);
+    if (!hasBegun) {
+      this.#givenUp.delete(`${from} ${master}`);
+      return;
+    }
+    this.#giveUp(from, master, underWayMs);
+    if (this.#seen.has(master)) this.#said.set(from, { until: this.#heardAt + underWayMs });
+  }
+
+  #giveUp(from: number, master: string, forMs: number): void {
+    this.#heardAt = performance.now();
+    this.#givenUp.set(`${from} ${master}`, this.#heardAt + forMs);
   }
 
   /** What is under way has no answer yet, and must not get one from a master that was given up. */
   readonly #leave = (): void => {
+    if (this.#client.status === "ready") this.#seen.add(addressOf(this.#client));
     if (this.#client.status === "ready" && this.isReplaced) this.#client.disconnect(true);
   };
 }
