@@ -57,4 +57,10 @@ function refuse(error, _req, res, _next) {
   res.status(error.status ?? 500).json({ error: error.code ?? "internal error" });
 }
 
-if (process.argv[1] === import.meta.filename) start(Number(process.env.PORT ?? 3000));
+if (process.argv[1] === import.meta.filename) {
+  const server = start(Number(process.env.PORT ?? 3000));
+  process.once("SIGTERM", () => {
+    server.close(); // what is under way is answered
+    server.keepAliveTimeout = 1; // and no idle connection waited for
+  });
+}
