@@ -168,8 +168,8 @@ const inIdentity = [
       },
       {
         file: "src/materialise.ts",
-        find: "return new SessionState(context);",
-        replace: "return new SessionState(context, arrival.secret);",
+        find: ": new SessionState(context);",
+        replace: ": new SessionState(context, arrival.secret);",
       },
     ],
     tests: ["test/unit/arrival.test.ts"],
@@ -295,8 +295,8 @@ const inPromises = [
   bug(
     "onStoreError: a failed load is an anonymous session, always",
     "src/loading.ts",
-    'if (context.options.onStoreError === "anonymous") this.arrival',
-    'if (context.options.onStoreError !== "x") this.arrival',
+    'if (isStore && context.options.onStoreError === "anonymous")',
+    'if (isStore && context.options.onStoreError !== "x")',
     "test/unit/engine.test.ts",
     "test/adapters/koa.test.ts",
   ),
@@ -352,7 +352,7 @@ const inPromises = [
   ),
   bug(
     "a member's name is accepted as a data key",
-    "src/session-state.ts",
+    "src/session-content.ts",
     "  refuseReserved(data);\n",
     "",
     "test/unit/engine.test.ts",
