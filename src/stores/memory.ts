@@ -3,7 +3,10 @@
  * and engines in it share one store. Bounded, and it never drops a live session to make room: a full store refuses.
  * A restart loses everything, and other processes see nothing. Published as `holdfast/memory`.
  */
+import type { Announcing } from "../endings.ts";
 import { SessionError } from "../errors.ts";
+import type { Expiring, ExpiryIndex } from "../expiry-index.ts";
+import type { Indexed, PrincipalIndex } from "../principal-index.ts";
 import type {
   EndedRecord,
   EndReason,
@@ -17,6 +20,9 @@ import type {
   TouchResult,
   WriteResult,
 } from "../store.ts";
+import { MemoryEndings } from "./memory-endings.ts";
+import { MemoryExpiry } from "./memory-expiry.ts";
+import { MemoryIndex } from "./memory-index.ts";
 
 /** Options of `memoryStore`. */
 export interface MemoryStoreOptions {
@@ -37,7 +43,7 @@ const longestTimerMs = 2 ** 31 - 1;
  * A store in memory. Its timer never keeps the process alive.
  * @throws {SessionError} `ERR_SESSION_OPTION` for a wrong option
  */
-export function memoryStore(options: MemoryStoreOptions = {}): Store {
+export function memoryStore(options: MemoryStoreOptions = {}): Store & Indexed & Announcing & Expiring {
   const { max = 100_000, clock = Date.now } = options;
   const unknown = Object.keys(options).find((name) => name !== "max" && name !== "clock");
   if (unknown !== undefined) throw wrong(unknown, "an unknown option", "there are max, clock");
@@ -46,7 +52,11 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
   return new MemoryStore(max, clock);
 }
 
-class MemoryStore implements Store {
+class MemoryStore implements Store, Indexed, Announcing, Expiring {
+  readonly endings: MemoryEndings = new MemoryEndings();
+  readonly expiries: ExpiryIndex;
+  readonly principals: PrincipalIndex;
+  readonly #index: MemoryIndex;
   readonly #max: number;
   readonly #clock: () => number;
   readonly #sessions = new Map<string, Kept>();
@@ -62,6 +72,9 @@ class MemoryStore implements Store {
   constructor(max: number, clock: () => number) {
     this.#max = max;
     this.#clock = clock;
+    this.#index = new MemoryIndex(clock);
+    this.principals = this.#index;
+    this.expiries = new MemoryExpiry(clock);
   }
 
   now(): number {
@@ -90,6 +103,7 @@ class MemoryStore implements Store {
     this.#sessions.set(key, { ...record, version, payload: new Uint8Array(record.payload) });
     this.#tombstones.delete(key);
     this.#expectDeadline(deadlineOf(record));
+    if (record.kind === "moved" && current?.kind === "live") this.endings.announce({ key, reason: "moved" });
     return { ok: true, version };
   }
 
@@ -127,6 +141,7 @@ class MemoryStore implements Store {
     });
     this.#boundTombstones();
     this.#expectDeadline(end.until);
+    if (before?.kind === "live") this.endings.announce({ key, reason: end.reason });
     return before;
   }
 
@@ -184,6 +199,7 @@ class MemoryStore implements Store {
       else if (expiresAt < next) next = expiresAt;
     }
     this.#nextDeadline = next;
+    this.#index.sweep((id) => this.#sessions.has(id));
   }
 
   #expectDeadline(deadline: number): void {

@@ -6,6 +6,7 @@
  * What it keeps is never data: a copy that is too old by a moment costs its writer a refusal and a merge, as any
  * request that lost a race. Nothing here retries, waits or talks to Redis.
  */
+
 import { LRUCache } from "lru-cache";
 import type {
   EndReason,
@@ -17,6 +18,7 @@ import type {
   TouchResult,
   WriteResult,
 } from "../store.ts";
+import { capabilitiesOf } from "./capabilities.ts";
 import { FlightBoard } from "./flights.ts";
 import { type NearCacheOptions, type ResolvedNearCacheOptions, resolve, wrong } from "./near-cache-options.ts";
 import type { Era, TrackableStore, TrackedStore } from "./tracking.ts";
@@ -47,7 +49,7 @@ export function nearCache(store: TrackableStore, options: NearCacheOptions = {})
   if (typeof store !== "object" || store === null || typeof store.track !== "function") {
     throw wrong("store", store, "hand in redisStore(…), which can be tracked");
   }
-  return new NearCache(store, resolve(options));
+  return Object.assign(new NearCache(store, resolve(options)), capabilitiesOf(store));
 }
 
 class NearCache implements Store {

@@ -63,7 +63,7 @@ export class DurableWrites {
     this.#need = { replicas, timeoutMs: timeout };
     // The answer to a WAIT may take its whole time; a server that is later than that hangs.
     const own = { commandTimeout: Math.max(500, timeout + 300), socketTimeout: timeout + 1_300 };
-    const runScript: RunScript = (script, key, args, call) => this.#confirm(script, key, args, call);
+    const runScript: RunScript = (script, [key = ""], args, call) => this.#confirm(script, key, args, call);
     if (isCluster(client)) {
       const shards = new NodeConnections(client, own, (connection) => new GroupCommit(connection, this.#need));
       this.#run = (write) => runOnShard(shards, write);

@@ -36,7 +36,7 @@ export interface ScriptReply {
 /** Another way for a script to reach Redis than by this client: it does what NOSCRIPT asks for by itself. */
 export type RunScript = (
   script: Script,
-  key: string,
+  keys: readonly string[],
   args: readonly (string | Buffer)[],
   call: TrackedCall,
 ) => Promise<unknown>;
@@ -136,7 +136,7 @@ export class RedisLink {
     throw outOfReach(verb, failure);
   }
 
-  /** Runs a script on one key. A Redis that doesn't know it (restart, failover, SCRIPT FLUSH) is given its source. */
+  /** Runs a script on one key. */
   async script(
     verb: string,
     key: string,
@@ -144,26 +144,38 @@ export class RedisLink {
     script: Script,
     args: readonly (string | Buffer)[],
   ): Promise<ScriptReply> {
-    let attemptAt = 0;
-    let isRepeated = false;
-    const reply = await this.run(verb, key, call, async (client, isAgain) => {
-      attemptAt = performance.now();
-      isRepeated = isAgain;
-      if (this.#runScript !== undefined) return this.#runScript(script, key, args, call);
-      try {
-        return await client.evalshaBuffer(script.sha, 1, key, ...args);
-      } catch (error) {
-        if (replyCode(error) !== "NOSCRIPT" || performance.now() >= call.deadline) throw error;
-        attemptAt = performance.now();
-        return await client.evalBuffer(script.lua, 1, key, ...args);
-      }
-    });
+    const { reply, isRepeated, attemptAt } = await this.evaluate(verb, call, script, [key], args);
     // The shape is the scripts' own: `{ outcome, now, record? }`. Integers may come as text (`stringNumbers`).
     const [outcome, now, record] = reply as [unknown, unknown, Buffer | null | undefined];
     const told = Number(String(now));
-    if (this.#runScript === undefined) isRepeated ||= mayBeResent(this.#client, attemptAt, this.#readyAt);
     this.#clock?.sample(told, attemptAt, performance.now());
     return { outcome: Number(String(outcome)), now: told, record: record ?? undefined, isRepeated };
+  }
+
+  /** Runs any script on keys of one slot. A Redis that doesn't know it (restart, failover, SCRIPT FLUSH) is given its source. */
+  async evaluate(
+    verb: string,
+    call: TrackedCall,
+    script: Script,
+    keys: readonly string[],
+    args: readonly (string | Buffer)[],
+  ): Promise<{ reply: unknown; isRepeated: boolean; attemptAt: number }> {
+    let attemptAt = 0;
+    let isRepeated = false;
+    const reply = await this.run(verb, keys[0] ?? "", call, async (client, isAgain) => {
+      attemptAt = performance.now();
+      isRepeated = isAgain;
+      if (this.#runScript !== undefined) return this.#runScript(script, keys, args, call);
+      try {
+        return await client.evalshaBuffer(script.sha, keys.length, ...keys, ...args);
+      } catch (error) {
+        if (replyCode(error) !== "NOSCRIPT" || performance.now() >= call.deadline) throw error;
+        attemptAt = performance.now();
+        return await client.evalBuffer(script.lua, keys.length, ...keys, ...args);
+      }
+    });
+    if (this.#runScript === undefined) isRepeated ||= mayBeResent(this.#client, attemptAt, this.#readyAt);
+    return { reply, isRepeated, attemptAt };
   }
 
   /** Removes the listeners. An own client is closed: politely where Redis answers, and within half a second. */

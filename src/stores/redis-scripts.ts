@@ -85,13 +85,18 @@ local function write_again(head)
   redis.call('TYPE', KEYS[1])
 end
 
+-- A user whom the ACL denies the channel ends sessions all the same: the others hear of it at their next read.
+local function publish(channel, message)
+  if channel then redis.pcall('PUBLISH', channel, message) end
+end
+
 local state, head = standing()
 if state == 'revision' then return { ${outcome.otherRevision}, now } end
 `;
 
 /**
  * ARGV: time, key mark, own token, expected token or "absent", letter, four times (36 digits), payload, "1" where what
- * beats the write is to be confirmed as well.
+ * beats the write is to be confirmed as well; and a channel and message for who hears of a live record that is moved.
  */
 export const writeScript: Script = script(`
 if state == 'type' then return { ${outcome.otherType}, now } end
@@ -123,6 +128,7 @@ if stands then before = string.sub(head, 10, 25) end
 local times = ARGV[6]
 local deadline = earlier(time_in(times, 19), time_in(times, 28))
 redis.call('SET', KEYS[1], 'H1' .. ARGV[5] .. ARGV[2] .. own .. before .. times .. '|' .. ARGV[7], 'PXAT', at(deadline))
+if state == 'L' and ARGV[5] == 'M' then publish(ARGV[9], ARGV[10]) end
 redis.call('TYPE', KEYS[1])
 return { ${outcome.done}, now }
 `);
@@ -140,7 +146,7 @@ redis.call('TYPE', KEYS[1])
 return { ${outcome.done}, now }
 `);
 
-/** ARGV: time, key mark, the tombstone. */
+/** ARGV: time, key mark, the tombstone; and a channel and message for who hears of a record that ends. */
 export const removeScript: Script = script(`
 local until_at = time_in(ARGV[3], 52)
 local before = false
@@ -166,6 +172,7 @@ local replaced = ''
 if state == 'L' then replaced = ' ' .. head end
 if state == 'M' then replaced = ' ' .. before end
 redis.call('SET', KEYS[1], ARGV[3] .. replaced, 'PXAT', at(until_at))
+if state == 'L' then publish(ARGV[4], ARGV[5]) end
 if state == 'type' then return { ${outcome.otherType}, now } end
 return { ${outcome.done}, now, before }
 `);

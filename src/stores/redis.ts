@@ -4,15 +4,21 @@
  * retries in `redis-link.ts`; this file puts the verbs together.
  *
  * Redis 6.2 or later. ACL users need: get, time, info, evalsha, eval; and for the scripts type, getrange, set, setrange,
- * pexpireat, unlink; wait for `durability`, readonly for `readFrom` in a Cluster. Sessions need `maxmemory-policy
- * noeviction` or `volatile-*` with room: what Redis evicts is lost.
+ * pexpireat, unlink; wait for `durability`, readonly for `readFrom` in a Cluster; for principals the Z commands; to hear
+ * of other nodes' ends publish, subscribe and the channel. Sessions need `maxmemory-policy noeviction` or `volatile-*`
+ * with room: what Redis evicts is lost.
  */
+import type { Announcing, Endings } from "../endings.ts";
+import type { Expiring, ExpiryIndex } from "../expiry-index.ts";
+import type { Indexed, PrincipalIndex } from "../principal-index.ts";
 import type { EndReason, NewRecord, StoreRecord, TouchResult, WriteResult } from "../store.ts";
 import { argumentOf, newToken } from "./redis-arguments.ts";
 import { openClient, type RedisCommands, type RedisLike, shardOf } from "./redis-client.ts";
 import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
 import { DurableWrites } from "./redis-durability.ts";
+import { endingMessage, RedisEndings } from "./redis-endings.ts";
+import { RedisExpiry } from "./redis-expiry.ts";
 import { replyCode } from "./redis-failures.ts";
 import type { NodeRedisLike } from "./redis-from-node-redis.ts";
 import {
@@ -24,6 +30,7 @@ import {
   otherRevision,
   parseRecord,
 } from "./redis-header.ts";
+import { RedisIndex } from "./redis-index.ts";
 import { RedisLanes } from "./redis-lanes.ts";
 import { RedisLink, type ScriptReply } from "./redis-link.ts";
 import { checkOptions, type RedisStoreOptions } from "./redis-options.ts";
@@ -49,7 +56,7 @@ export type { ConnectionSettings } from "./redis-url.ts";
 export function redisStore(
   clientOrUrl: RedisLike | NodeRedisLike | string,
   options: RedisStoreOptions = {},
-): TrackableStore {
+): CapableStore {
   const isOwn = typeof clientOrUrl === "string";
   const { prefix = "holdfast:", clock: given, durability } = checkOptions(options, isOwn);
   const client = isOwn ? openClient(clientOrUrl, options) : checkClient(clientOrUrl);
@@ -75,9 +82,16 @@ interface Settings {
   lanes?: RedisLanes;
 }
 
+/** A store with all capabilities. */
+export type CapableStore = TrackableStore & Indexed & Announcing & Expiring;
+
 const otherType = "a Redis key that is no string";
 
-class RedisStore implements TrackableStore, TrackedStore {
+class RedisStore implements TrackableStore, TrackedStore, Indexed, Announcing, Expiring {
+  readonly principals: PrincipalIndex;
+  readonly endings: Endings;
+  readonly expiries: ExpiryIndex;
+  readonly #channel: string;
   readonly #client: RedisCommands;
   readonly #settings: Settings;
   readonly #link: RedisLink;
@@ -94,6 +108,11 @@ class RedisStore implements TrackableStore, TrackedStore {
     this.#prefix = prefix;
     this.#scriptTime = own === undefined ? () => String(clock.now()) : () => "";
     this.#link = new RedisLink(client, { isOwn, clock: own, ...(lanes === undefined ? {} : { lanes }) });
+    const keys = { link: this.#link, prefix, scriptTime: this.#scriptTime };
+    this.#channel = `${prefix}ended`;
+    this.endings = new RedisEndings(client, this.#channel);
+    this.expiries = new RedisExpiry(keys);
+    this.principals = new RedisIndex(keys);
   }
 
   now(): number {
@@ -163,6 +182,7 @@ class RedisStore implements TrackableStore, TrackedStore {
       encodeTimes(record),
       argumentOf(record.payload),
       this.#settings.durable?.covers(call) === true ? "1" : "",
+      ...(record.kind === "moved" ? [this.#channel, endingMessage(key, "moved")] : []),
     ]);
     if (answer.outcome === outcome.done) return { ok: true, version };
     const current = standing(key, answer);
@@ -187,7 +207,11 @@ class RedisStore implements TrackableStore, TrackedStore {
   ): Promise<StoreRecord | undefined> {
     // The token is made once a call: a repeat after a lost answer is recognised by it, and told what stood there.
     const tombstone = encodeTombstone(key, end, this.now(), newToken());
-    const answer = await this.#run("remove", key, call, removeScript, [tombstone]);
+    const answer = await this.#run("remove", key, call, removeScript, [
+      tombstone,
+      this.#channel,
+      endingMessage(key, end.reason),
+    ]);
     return standing(key, answer);
   }
 

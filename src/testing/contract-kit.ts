@@ -31,6 +31,19 @@ export const hour: number = 3_600_000;
 
 const exampleKey = "9f-QzI0aV_x3bK7mWc2tR8sYh5dLp1uEoGjNnBvAqTk";
 
+/** Runs a case of a capability on a store of its own, where the store has that capability. */
+export async function runCapabilityCase<K extends string, C>(
+  make: MakeStore,
+  capability: K,
+  check: (stage: Stage, capability: C) => Promise<void>,
+): Promise<void> {
+  await runCase(make, async (stage) => {
+    // A store without it passes: there is nothing to keep.
+    const found = (stage.store as Store & Partial<Record<K, C>>)[capability];
+    if (found !== undefined) await check(stage, found);
+  });
+}
+
 /** Runs a case on a store of its own, and ends that store. */
 export async function runCase(make: MakeStore, check: Check[1]): Promise<void> {
   const clock = manualClock();

@@ -8,9 +8,14 @@
  * }
  * ```
  */
+import type { Endings } from "../endings.ts";
+import type { ExpiryIndex } from "../expiry-index.ts";
+import type { PrincipalIndex } from "../principal-index.ts";
 import { endingCases } from "./contract-endings.ts";
-import { type ContractCase, type MakeStore, runCase } from "./contract-kit.ts";
+import { announcingCases, expiryCases } from "./contract-events.ts";
+import { type ContractCase, type MakeStore, runCapabilityCase, runCase } from "./contract-kit.ts";
 import { lifetimeCases } from "./contract-lifetimes.ts";
+import { principalCases } from "./contract-principals.ts";
 import { raceCases } from "./contract-races.ts";
 import { recordCases } from "./contract-records.ts";
 
@@ -18,12 +23,26 @@ export type { ContractCase, MakeStore } from "./contract-kit.ts";
 
 /**
  * The cases. `make` is called once a case: with the clock that the store must take for its own, it resolves to an empty
- * store and to what ends it. The clock starts at the present and jumps by hours, so that a backend which removes
+ * store and to what ends it. A case of a capability passes where the store has none. The clock starts at the present and jumps by hours, so that a backend which removes
  * records by its own clock doesn't do so while a case runs.
  */
 export function storeContract(make: MakeStore): ContractCase[] {
-  return [...recordCases, ...lifetimeCases, ...endingCases, ...raceCases].map(([name, check]) => ({
+  const verbs = [...recordCases, ...lifetimeCases, ...endingCases, ...raceCases].map(([name, check]) => ({
     name,
     run: () => runCase(make, check),
   }));
+  const principals = principalCases.map(([name, check]) => ({
+    name: `principals: ${name}`,
+    run: () =>
+      runCapabilityCase<"principals", PrincipalIndex>(make, "principals", (stage, index) => check({ ...stage, index })),
+  }));
+  const expiries = expiryCases.map(([name, check]) => ({
+    name: `expiries: ${name}`,
+    run: () => runCapabilityCase<"expiries", ExpiryIndex>(make, "expiries", check),
+  }));
+  const endings = announcingCases.map(([name, check]) => ({
+    name: `endings: ${name}`,
+    run: () => runCapabilityCase<"endings", Endings>(make, "endings", check),
+  }));
+  return [...verbs, ...principals, ...expiries, ...endings];
 }
