@@ -1,6 +1,6 @@
 /**
- * Writing a session down: compare-and-set until it wins, three-way merge when somebody else was first, `update(fn)`,
- * touch and reload. Decides nothing about cookies or responses; works on a SessionState within a Budget.
+ * Writing a session down: compare-and-set until it wins, three-way merge when somebody else was first, touch and
+ * reload; `update(fn)` is `update.ts`. Decides nothing about cookies or responses; works on a SessionState within a Budget.
  */
 import type { Data } from "./codec.ts";
 import { compareAndSet, leadOn, readRecord, reasonOf } from "./compare-and-set.ts";
@@ -12,10 +12,13 @@ import type { SessionEvents } from "./events.ts";
 import { cut } from "./lifetimes.ts";
 import { isSame, rebase } from "./merge.ts";
 import { type OwnMeta, withOwn } from "./meta.ts";
+import { keepNamed } from "./naming.ts";
 import type { Content, Known } from "./record.ts";
-import { check, contentOf, dataOf, knownFrom } from "./session-content.ts";
+import { renew } from "./rotation.ts";
+import { check, dataOf, knownFrom } from "./session-content.ts";
 import type { SessionState } from "./session-state.ts";
 import type { EndReason } from "./store.ts";
+import { changesHands } from "./whose.ts";
 
 /** What a save came to. `"gone"`: the session had ended, nothing was stored. */
 export type Outcome = "unchanged" | "saved" | "merged" | "gone";
@@ -31,6 +34,12 @@ export async function save(state: SessionState, budget: Budget, force = false, e
   if (state.phase === "ended") return tooLate(state, mine, "save");
   const { context } = state;
   check(context, state.data, mine.text);
+  if (changesHands(state, mine)) {
+    // Another user's from now on: under an id that nobody knew before (ASVS 7.2.4).
+    await renew(state, budget);
+    context.events.emit("saved", { id: state.id });
+    return "saved";
+  }
   if (state.phase === "new") mine = state.forCreation(mine);
   let { baseline } = state;
   let conflicts: string[] = [];
@@ -60,57 +69,6 @@ export async function save(state: SessionState, budget: Budget, force = false, e
   for (const key of conflicts) context.events.emit("conflict", { id: state.id, key });
   context.events.emit("merged", { id: state.id, conflicts });
   return "merged";
-}
-
-/**
- * Runs `fn` on the newest data until its result is stored; the request's own unsaved changes stay pending.
- * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_SESSION_UPDATE`, and what `save` throws
- */
-export async function update<T>(state: SessionState, budget: Budget, fn: (data: Data) => T): Promise<T> {
-  if (typeof fn !== "function") {
-    throw new SessionError("ERR_SESSION_UPDATE", `update(fn): received a ${typeof fn}; pass a synchronous function`);
-  }
-  if (state.failure !== undefined) throw state.failure;
-  if (state.phase === "ended") throw gone(state, "update", state.endReason);
-  const { context } = state;
-  // Set by every run of `fn`; the last run is the one that counts.
-  let run: { result: T } | { error: unknown } | undefined;
-  const written = await compareAndSet(
-    state,
-    budget,
-    (known) => {
-      const before = known?.content ?? state.forCreation({ meta: {}, text: context.emptyText });
-      try {
-        const data = dataOf(context, before);
-        const result = fn(data);
-        refusePromise(result);
-        run = { result };
-        const after = contentOf(context, before.meta, data);
-        if (after.text === before.text) return undefined;
-        check(context, data, after.text);
-        return after;
-      } catch (error) {
-        // It may have thrown at data that are no longer the newest: counts only if they are, as "no change" does.
-        run = { error };
-        return undefined;
-      }
-    },
-    true,
-  );
-  if ("gone" in written) {
-    state.end(written.gone);
-    throw gone(state, "update", written.gone);
-  }
-  if ("known" in written) {
-    // As it is now: the response's save may have been stored while this waited.
-    const { baseline } = state;
-    adopt(state, written.known);
-    context.events.emit("saved", { id: state.id });
-    bring(state, baseline, written.known.content);
-  }
-  if (run !== undefined && "error" in run) throw run.error;
-  if (run === undefined) throw new RangeError("fn did not run");
-  return run.result;
 }
 
 /**
@@ -146,9 +104,11 @@ export async function touch(state: SessionState, budget: Budget): Promise<boolea
     context.events.emit("gone", { id: state.id, operation: "touch", reason: "unknown" });
     return false;
   }
+  const { principal } = known.content.meta;
   // Superseded: the save that moved the version on extended the session as well.
   Object.assign(known, { touchedAt, expiresAt });
   state.isExtended = true;
+  if (principal !== undefined) keepNamed(state, id, principal, known);
   return true;
 }
 
@@ -179,7 +139,8 @@ export async function reload(state: SessionState, budget: Budget): Promise<void>
   state.replaceData(data);
 }
 
-function adopt(state: SessionState, known: Known): void {
+/** The store holds `known` now: so does the state. */
+export function adopt(state: SessionState, known: Known): void {
   const isCreated = state.phase === "new";
   const before = state.known;
   if (isCreated || known.content.meta.maxAge !== before?.content.meta.maxAge) state.isCookieDue = true;
@@ -193,7 +154,7 @@ function adopt(state: SessionState, known: Known): void {
 }
 
 /** Brings to the user's object what was stored on top of `from`; what was changed meanwhile stays pending. */
-function bring(state: SessionState, from: Content, stored: Content): void {
+export function bring(state: SessionState, from: Content, stored: Content): void {
   const { context, data } = state;
   const storedData = dataOf(context, stored);
   rebase(data, dataOf(context, from), storedData, context.codec);
@@ -209,7 +170,8 @@ function tooLate(state: SessionState, mine: Content, operation: "save"): Outcome
   return "gone";
 }
 
-function gone(
+/** What an operation on an ended session is refused with; reported as `gone`. */
+export function gone(
   state: SessionState,
   operation: SessionEvents["gone"]["operation"],
   reason: EndReason | "unknown",
@@ -217,14 +179,4 @@ function gone(
   state.context.events.emit("gone", { id: state.id, operation, reason });
   const message = `${operation}(): the session has ended (${reason}); begin a new one with regenerate()`;
   return new SessionError("ERR_SESSION_GONE", message);
-}
-
-function refusePromise(result: unknown): void {
-  if (typeof result !== "object" || result === null || !("then" in result) || typeof result.then !== "function") return;
-  // Nobody waits for it: its failure must not end the process.
-  if (result instanceof Promise) result.catch(() => {});
-  throw new SessionError(
-    "ERR_SESSION_UPDATE",
-    "update(fn): fn returned a promise; do the waiting before, fn must be synchronous",
-  );
 }

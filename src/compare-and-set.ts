@@ -10,6 +10,7 @@ import { SessionError } from "./errors.ts";
 import { follow, read } from "./following.ts";
 import { absoluteDeadline, cut, idleMsOf } from "./lifetimes.ts";
 import { asEnded } from "./moved.ts";
+import { named, settleName } from "./naming.ts";
 import { type Content, type Known, pack } from "./record.ts";
 import { dataOf, knownFrom } from "./session-content.ts";
 import type { SessionState } from "./session-state.ts";
@@ -60,11 +61,13 @@ export function compareAndSet(
   make: (known: Known | undefined) => Content | undefined,
   isOnce = false,
 ): Promise<Written> {
-  return state.context.writers.takeTurn(state.id, budget, (last) => {
-    // What this process wrote last is newer than what this request loaded, or a refusal will tell.
-    const isNewer = last !== undefined && last.version !== state.known?.version;
-    return writeUntilWon(state, budget, isNewer ? last : state.known, make, isOnce);
-  });
+  return state.context.writers
+    .takeTurn(state.id, budget, (last) => {
+      // What this process wrote last is newer than what this request loaded, or a refusal will tell.
+      const isNewer = last !== undefined && last.version !== state.known?.version;
+      return writeUntilWon(state, budget, isNewer ? last : state.known, make, isOnce);
+    })
+    .then((written) => settleName(state, budget, written));
 }
 
 async function writeUntilWon(
@@ -75,12 +78,15 @@ async function writeUntilWon(
   isOnce: boolean,
 ): Promise<Written> {
   let known = start;
+  const beganAt = state.context.store.now();
   for (let attempt = 0; ; attempt++) {
     const content = make(known);
     // A merge that adds nothing: what this request wants stands there already (its own write, whose answer was lost).
     if (known !== undefined && content === known.content) return { known };
     const current =
-      content === undefined ? await newer(state, budget, known) : await write(state, budget, known, content, isOnce);
+      content === undefined
+        ? await newer(state, budget, known)
+        : await named(state, budget, { known, content, beganAt }, () => write(state, budget, known, content, isOnce));
     if (!("record" in current)) return current;
     const record = current.record?.kind === "moved" ? await leadOn(state, budget, current.record) : current.record;
     if (record?.kind !== "live") return { gone: reasonOf(record) };
@@ -101,7 +107,8 @@ async function write(
 ): Promise<Attempted> {
   if (known === undefined) assertOpensSessions(state.context);
   const record = recordFor(state, known, content);
-  const call = { operation: "write", id: state.id, durable: state.isLogin } as const;
+  const isAnothers = content.meta.principal !== known?.content.meta.principal;
+  const call = { operation: "write", id: state.id, durable: state.isLogin || isAnothers } as const;
   const result = await callStore(state.context, budget, call, (store, options) =>
     store.write(state.id, record, known?.version ?? "absent", options),
   ).catch((error: unknown) => {
@@ -110,6 +117,8 @@ async function write(
   });
   if (result.ok) return { known: { ...record, version: result.version, content } };
   if (result.isUncertain && isOnce) throw unknownOutcome();
+  // A limit or a revocation was faster: it ended the session whose name it had read.
+  if (state.entering !== undefined && result.current?.kind === "ended") return { record: result.current };
   // Refused by this session's own creation, whose answer was lost; any other record would be another user's.
   if (known !== undefined || state.isCreationUnsure) {
     return { record: asEnded(result.current, state.context.store.now()) };

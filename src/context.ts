@@ -6,11 +6,14 @@ import type { Background } from "./background.ts";
 import type { Breakers } from "./breaker.ts";
 import type { Codec } from "./codec.ts";
 import type { Budget } from "./deadline.ts";
+import type { Endings } from "./endings.ts";
 import { SessionError } from "./errors.ts";
 import type { Events, Notices, StoreOperation } from "./events.ts";
+import type { ExpiryIndex } from "./expiry-index.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { KnownCookies } from "./known-cookies.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { PrincipalIndex } from "./principal-index.ts";
 import type { Store, StoreCall } from "./store.ts";
 import type { Suspicion } from "./suspicion.ts";
 import type { Writers } from "./writers.ts";
@@ -38,6 +41,16 @@ export interface Context {
   readonly opensSessions: boolean;
   /** Who of this process is writing which session. */
   readonly writers: Writers;
+  /** Which sessions are whose; `undefined`: the store can't say. */
+  readonly principals: PrincipalIndex | undefined;
+  /** Ends of this engine's own, and whether the store's announcement of each was heard. */
+  readonly ownEnds: LRUCache<string, { isHeard: boolean }>;
+  /** What tells of other nodes' ends; `undefined`: the store doesn't. */
+  readonly endings: Endings | undefined;
+  /** What is due to expire; `undefined`: nobody wants to know, or the store can't say. */
+  readonly expiries: ExpiryIndex | undefined;
+  /** Public ids, and when this process sees next to their names in the index; epoch ms by the store's clock. */
+  readonly refreshDue: LRUCache<string, number>;
 }
 
 /** How long a tombstone stands, and how long a process remembers an ended id: longer than any request in flight. */

@@ -6,10 +6,13 @@ import { Background } from "./background.ts";
 import { Breakers } from "./breaker.ts";
 import { jsonCodec } from "./codec.ts";
 import { type Context, tombstoneMs } from "./context.ts";
+import type { Announcing } from "./endings.ts";
 import { Events, Notices } from "./events.ts";
+import type { Expiring } from "./expiry-index.ts";
 import { InFlight } from "./in-flight.ts";
 import { KnownCookies } from "./known-cookies.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { Indexed } from "./principal-index.ts";
 import type { Store } from "./store.ts";
 import { Suspicion } from "./suspicion.ts";
 import { Writers } from "./writers.ts";
@@ -44,6 +47,12 @@ export function contextFor(options: ResolvedOptions, store: Store): Context {
     inFlight: new InFlight(),
     opensSessions: true,
     writers: new Writers(),
+    // What a store can do beside its verbs shows by what it has.
+    principals: (store as Partial<Indexed>).principals,
+    endings: (store as Partial<Announcing>).endings,
+    expiries: options.expiredEvents ? (store as Partial<Expiring>).expiries : undefined,
+    ownEnds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
+    refreshDue: new LRUCache({ max: 10_000 }),
   };
 }
 

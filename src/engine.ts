@@ -7,14 +7,16 @@ import type { Outcome } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { Budget, isDoneBy } from "./deadline.ts";
 import { detached } from "./detached.ts";
+import { endAll, endOne, idOf, type ListedSession, list } from "./devices.ts";
 import { contextFor } from "./engine-context.ts";
 import type { Listener, SessionEvents } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
+import { Expiry, noExpiredEvents } from "./expiry.ts";
 import { readById } from "./following.ts";
 import { type Health, NodeHealth } from "./health.ts";
+import { type EndWatcher, Hearing } from "./hearing.ts";
 import { type Duration, durationOf } from "./option-checks.ts";
 import { type ResolvedOptions, resolveOptions, type SessionOptions } from "./options.ts";
-import { end } from "./rotation.ts";
 import type { Session, SessionClass } from "./session.ts";
 import { register } from "./session-of.ts";
 import { type SessionSnapshot, snapshotOf } from "./snapshot.ts";
@@ -28,6 +30,8 @@ export class Sessions {
   readonly options: ResolvedOptions;
   #context: Context;
   readonly #health: NodeHealth;
+  readonly #hearing: Hearing;
+  readonly #expiry: Expiry;
   readonly #byObject = new WeakMap<Session, Visit>();
   #closing: Promise<void> | undefined;
 
@@ -35,6 +39,8 @@ export class Sessions {
     this.options = options;
     this.#context = contextFor(options, options.store ?? memoryStore());
     this.#health = new NodeHealth(() => this.#ask());
+    this.#hearing = new Hearing(this.#context);
+    this.#expiry = new Expiry(this.#context);
     holders.set(this.#context.store, (holders.get(this.#context.store) ?? 0) + 1);
   }
 
@@ -92,15 +98,52 @@ export class Sessions {
   }
 
   /**
-   * Ends a session by its public id (`"revoked"`): effective at every node's next read.
+   * Ends a session by its public id (`"revoked"`): effective at every node's next read. Resolves to whether it ended a
+   * live one. `principal`: only if it is that user's; another's is left alone, and answered as one that is none.
    * @throws {SessionError} `ERR_SESSION_STORE…`
    */
-  async destroy(id: string): Promise<void> {
-    await end(this.#context, this.#budget(), id, "revoked");
+  async destroy(id: string, options: { principal?: string | number } = {}): Promise<boolean> {
+    return endOne(this.#context, this.#budget(), id, options.principal);
   }
 
-  /** Listens to an event; returns the function that ends the subscription. */
+  /**
+   * The live sessions of a user, the last seen first: "your devices". `current`: the request's session, which is marked.
+   * Costs one call of the index and one read a session, however many sessions others have.
+   * @throws {SessionError} `ERR_SESSION_PRINCIPAL`, `ERR_SESSION_STORE…`
+   */
+  list(principal: string | number, options: { current?: Session | string } = {}): Promise<ListedSession[]> {
+    return list(this.#context, this.#budget(), principal, options.current);
+  }
+
+  /**
+   * Ends all sessions of a user but `except`: "log out everywhere else". Effective at every node's next read, and for
+   * logins under way, which fail with `ERR_SESSION_GONE`. Resolves to how many sessions it ended.
+   * @throws {SessionError} `ERR_SESSION_PRINCIPAL`, `ERR_SESSION_STORE…`: some may live still, call it again
+   */
+  destroyAll(principal: string | number, options: { except?: Session | string } = {}): Promise<number> {
+    return endAll(this.#context, this.#budget(), principal, options.except);
+  }
+
+  /**
+   * Tells once when a session ends, on whatever node: for web sockets. The watch follows a timed rotation, ends with
+   * `renew()` (`"renewed"`: let the client connect again), and looks the session up now, and again after each time that
+   * this node was cut off. It does not tell of a session that expires. Returns the function that ends the watch.
+   */
+  watch(id: Session | string, watcher: EndWatcher): () => void {
+    return this.#hearing.watch(idOf(id), watcher);
+  }
+
+  /**
+   * Listens to an event; returns the function that ends the subscription. `destroyed` opens a connection to hear of other
+   * nodes' ends, and `expired` begins to look for what is due.
+   * @throws {SessionError} `ERR_SESSION_OPTION` for `expired` without the option `expiredEvents`
+   */
   on<K extends keyof SessionEvents>(name: K, listener: Listener<K>): () => void {
+    if (name === "expired") {
+      if (!this.options.expiredEvents) throw noExpiredEvents();
+      this.#expiry.begin();
+    }
+    if (name === "destroyed") this.#hearing.begin();
     return this.#context.events.on(name, listener);
   }
 
@@ -146,6 +189,7 @@ export class Sessions {
         `close(): ${inFlight.size} requests or saves were still under way when its timeout had passed; close the server first, or raise the timeout`,
       );
     }
+    await Promise.all([this.#hearing.close(), this.#expiry.close()]);
     breakers.close();
     const left = (holders.get(store) ?? 1) - 1;
     holders.set(store, left);

@@ -29,6 +29,8 @@
  * | `ERR_SESSION_NOT_FRESH` | 401 | `requireFresh()`: the last login is too long ago, or there was none |
  * | `ERR_SESSION_DESCRIBE` | 500 | `describe` or `onAnomaly` threw, or returned something of no use |
  * | `ERR_SESSION_UPDATE` | 500 | `update(fn)`: `fn` is no function, or returned a promise |
+ * | `ERR_SESSION_PRINCIPAL` | 500 | `principal` gave no text or number, or the store can't list sessions |
+ * | `ERR_SESSION_LIMIT` | 409 | the user has `maxSessions` sessions already, and none is to make room |
  * | `ERR_SESSION_ID` | 500 | `genId` returned something that is no safe id |
  */
 export type SessionErrorCode =
@@ -53,7 +55,9 @@ export type SessionErrorCode =
   | "ERR_SESSION_NOT_FRESH"
   | "ERR_SESSION_DESCRIBE"
   | "ERR_SESSION_UPDATE"
-  | "ERR_SESSION_ID";
+  | "ERR_SESSION_ID"
+  | "ERR_SESSION_PRINCIPAL"
+  | "ERR_SESSION_LIMIT";
 
 const unavailable: ReadonlySet<SessionErrorCode> = new Set<SessionErrorCode>([
   "ERR_SESSION_STORE",
@@ -93,7 +97,7 @@ export class SessionError extends Error {
 function statusOf(code: SessionErrorCode): number {
   if (unavailable.has(code)) return 503;
   if (code === "ERR_SESSION_GONE" || code === "ERR_SESSION_NOT_FRESH") return 401;
-  return code === "ERR_SESSION_CONFLICT" ? 409 : 500;
+  return code === "ERR_SESSION_CONFLICT" || code === "ERR_SESSION_LIMIT" ? 409 : 500;
 }
 
 /** There is no session where one was asked for. */

@@ -16,8 +16,16 @@ export interface SessionEvents {
   merged: { id: string; conflicts: string[] };
   /** The same data under a new id (`renew()`). */
   renewed: { id: string; previousId: string };
-  /** A session was ended. */
-  destroyed: { id: string; reason: EndReason };
+  /**
+   * A session was ended: `reason` is `"logout"`, `"rotated"` (`regenerate()`), `"revoked"` or `"evicted"`. `isRemote`: by
+   * another engine, be it on another node; told where the store announces ends, and lost while that is out of reach.
+   */
+  destroyed: { id: string; reason: EndReason; isRemote?: true };
+  /**
+   * A session ran out, with `expiredEvents`: told by one node at a time, at least once, again where a listener rejected or
+   * its node died. Awaited.
+   */
+  expired: { id: string };
   /** A change or touch came too late: the session had ended; nothing was stored. */
   gone: { id: string; operation: "save" | "touch" | "update" | "reload"; reason: EndReason | "unknown" };
   /**
@@ -47,7 +55,7 @@ export type SkipReason = "headers-sent" | "insecure" | "client-gone";
 export type RejectReason = "malformed" | "bad-signature" | "unknown" | "garbage";
 
 /** What the store was asked when it failed. */
-export type StoreOperation = "read" | "write" | "touch" | "remove";
+export type StoreOperation = "read" | "write" | "touch" | "remove" | "index";
 
 /** A listener of one event. */
 export type Listener<K extends keyof SessionEvents> = (event: SessionEvents[K]) => unknown;
@@ -55,6 +63,21 @@ export type Listener<K extends keyof SessionEvents> = (event: SessionEvents[K]) 
 /** A small typed emitter; `on` returns the function that ends the subscription. */
 export class Events {
   readonly #listeners = new Map<keyof SessionEvents, Set<(event: never) => unknown>>();
+
+  /** Tells and waits; `false`: a listener failed, which was reported. */
+  async tell<K extends keyof SessionEvents>(name: K, event: SessionEvents[K]): Promise<boolean> {
+    const results = await Promise.allSettled(
+      // `on` pairs each name with its own listeners.
+      [...(this.#listeners.get(name) ?? [])].map(async (listener) => (listener as Listener<K>)(event)),
+    );
+    for (const result of results) if (result.status === "rejected") report(name, result.reason);
+    return results.every(({ status }) => status === "fulfilled");
+  }
+
+  /** Reports a listener that failed. */
+  fail(name: keyof SessionEvents, error: unknown): void {
+    report(name, error);
+  }
 
   on<K extends keyof SessionEvents>(name: K, listener: Listener<K>): () => void {
     const set = this.#listeners.get(name) ?? new Set();

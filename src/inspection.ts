@@ -8,11 +8,11 @@ import { saveOwn } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { changedFields } from "./description.ts";
+import { end } from "./ending.ts";
 import { SessionError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { stateOf } from "./materialise.ts";
 import { show } from "./option-checks.ts";
-import { end } from "./rotation.ts";
 import type { Anomaly, AnomalyDecision, OnAnomaly } from "./security-options.ts";
 import type { SessionState } from "./session-state.ts";
 

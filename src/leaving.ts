@@ -78,7 +78,7 @@ export function saveInBackground({ state, exchange, browser }: Leaving): Promise
   const { context } = state;
   const mayWait = context.options.commit === "background" && state.phase === "live" && !state.isEndDue;
   if (!mayWait || context.background.isFull || exchange.headersSent) return undefined;
-  if (state.isOwnChanged || !isEncodable(state)) return undefined;
+  if (state.isOwnChanged || !mayBeLate(state)) return undefined;
   if (isRenewalDue(state) || (state.isTouchDue(context.store.now()) && isPersistent(exchange, state))) return undefined;
   const budget = new Budget(context.options.storeTimeoutMs);
   const done = context.background.add(state.id, saveAndConfirm(state, budget));
@@ -91,10 +91,12 @@ async function saveAndConfirm(state: SessionState, budget: Budget): Promise<void
   if (isConfirmationDue(state)) await confirmRenewal(state, budget);
 }
 
-function isEncodable(state: SessionState): boolean {
+/** A change that makes the session another user's moves it. */
+function mayBeLate(state: SessionState): boolean {
   try {
-    check(state.context, state.data, state.content().text);
-    return true;
+    const { meta, text } = state.content();
+    check(state.context, state.data, text);
+    return meta.principal === state.baseline.meta.principal;
   } catch {
     // The response must say so.
     return false;

@@ -19,6 +19,8 @@ export interface Meta {
   readonly loginAt?: number;
   /** Who made it, or last logged in with it. */
   readonly by?: Description;
+  /** Whose session it is, and under whom an index names it; absent: nobody's. */
+  readonly principal?: string;
   /** The `version` option of the engine that wrote the data; absent: 0. */
   readonly v?: number;
   /** When a timed rotation last gave it a new id. */
@@ -28,7 +30,7 @@ export interface Meta {
 }
 
 /** What belongs to the session rather than to its id: it goes along at `renew()`, and a change of it is saved. */
-export const ownKeys = ["maxAge", "idle", "absolute", "loginAt", "by"] as const;
+export const ownKeys = ["maxAge", "idle", "absolute", "loginAt", "by", "principal"] as const;
 
 /** One of `ownKeys`. */
 export type OwnKey = (typeof ownKeys)[number];
@@ -45,6 +47,13 @@ export function withOwn(rest: Meta, own: OwnMeta): Meta {
   }
   // Each key above has the value that it has in `own`.
   return meta as Meta;
+}
+
+/** `meta` of a session that is `principal`'s; `undefined`: nobody's. */
+export function ownedBy(meta: Meta, principal: string | undefined): Meta {
+  if (meta.principal === principal) return meta;
+  const { principal: _earlier, ...rest } = meta;
+  return principal === undefined ? rest : { ...rest, principal };
 }
 
 /** Whether two agree in all that is the session's own. */
@@ -68,6 +77,9 @@ export function readMeta(line: string): Meta {
   const given = meta as Record<keyof Meta, unknown>; // each is checked below
   if (given.by !== undefined && !isDescription(given.by)) throw new SyntaxError("the payload's by is no description");
   if (given.from !== undefined && typeof given.from !== "string") throw new SyntaxError("the payload's from is no id");
+  if (given.principal !== undefined && typeof given.principal !== "string") {
+    throw new SyntaxError("the payload's principal is no text");
+  }
   for (const key of ["maxAge", "idle", "absolute", "loginAt", "v", "renewedAt"] as const) {
     const isNone = given[key] === undefined || (key === "maxAge" && given[key] === null);
     if (!isNone && !isPositive(given[key])) throw new SyntaxError(`the payload's ${key} is no duration or time`);

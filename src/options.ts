@@ -1,18 +1,22 @@
 /**
  * The options: what a user writes, checked once at start-up into a frozen copy. Every refusal shows what was received
  * and what to write instead; a secret is never shown. The user's object is never written to.
+ *
+ * Budget: every option has its words here, and its default; they are read as one page.
  */
 
 import type { IncomingMessage } from "node:http";
-import type { Codec } from "./codec.ts";
+import type { Codec, Data } from "./codec.ts";
 import { type CookieInput, type CookieOptions, resolveCookie, routeOf } from "./cookie-options.ts";
 import { SessionError } from "./errors.ts";
 import { randomSecret } from "./id.ts";
 import type { ConflictResolver } from "./merge.ts";
 import { choiceOf, type Duration, durationOf, flagOf, functionOf, refuse, refuseUnknown } from "./option-checks.ts";
+import { expiredEventsOf, type LimitPolicy, limitOf, principalOption, type SessionLimit } from "./principal-options.ts";
 import type { Transform } from "./record.ts";
 import { type ResolvedSchema, resolveSchema, type SchemaOptions, schemaKeys } from "./schema.ts";
 import { type ResolvedSecurity, resolveSecurity, type SecurityOptions, securityKeys } from "./security-options.ts";
+import type { SessionData } from "./session-data.ts";
 import type { Store } from "./store.ts";
 
 /** What `createSessions` and each adapter's `session` take. */
@@ -72,6 +76,23 @@ export interface SessionOptions extends SecurityOptions, SchemaOptions {
   codec?: Codec;
   /** Steps on the way to the store: compression, encryption. @default none */
   transforms?: readonly Transform[];
+  /**
+   * Whose session it is, from its data: a text or a number (the user's id), `undefined` for nobody. Feeds
+   * `sessions.list`, `destroyAll` and `maxSessions`; a change of it gives the session a new id. @default none
+   */
+  principal?: (data: SessionData & Data) => string | number | null | undefined;
+  /**
+   * Most sessions of one principal at once. A number ends the oldest ones (`"evict-oldest"`); with
+   * `{ most, policy: "reject" }` the login fails with `ERR_SESSION_LIMIT` (409); or `policy` is a function that gets the
+   * user's sessions, the oldest first, and returns the ids of those to end (none: refused). @default no limit
+   */
+  maxSessions?: number | { most: number; policy?: LimitPolicy };
+  /**
+   * Whether sessions are noted for the event `expired`, on every node that shares the store: a command more for each
+   * session that begins, ends or gets another id, none for a touch; and where somebody listens, a look each second.
+   * @default false
+   */
+  expiredEvents?: boolean;
   /** Makes the cookie's secret: 22 to 128 base64url characters. @default 24 random bytes */
   genId?: () => string;
   /**
@@ -108,6 +129,10 @@ export interface ResolvedOptions extends ResolvedSecurity, ResolvedSchema {
   readonly transforms: readonly Transform[];
   readonly genId: () => string;
   readonly route: string | undefined;
+  readonly principal: ((data: SessionData & Data) => string | number | null | undefined) | undefined;
+  /** `undefined`: no limit. */
+  readonly maxSessions: SessionLimit | undefined;
+  readonly expiredEvents: boolean;
 }
 
 const known: readonly string[] = [
@@ -133,6 +158,9 @@ const known: readonly string[] = [
   ...schemaKeys,
   "genId",
   "route",
+  "principal",
+  "maxSessions",
+  "expiredEvents",
 ];
 
 /** ASVS 11.2, and what @fastify/session asks: below that a key can be searched for. */
@@ -177,6 +205,9 @@ export function resolveOptions(options: SessionOptions): ResolvedOptions {
     ...resolveSchema(options),
     genId: functionOf("genId", options.genId) ?? randomSecret,
     route: routeOf(options.route),
+    principal: principalOption(options.principal, options.store),
+    expiredEvents: expiredEventsOf(flagOf("expiredEvents", options.expiredEvents, false), options.store),
+    maxSessions: limitOf(options.maxSessions, options.store),
   };
   // Who logs an engine, or its options, must not log the keys.
   Object.defineProperty(resolved, "secrets", { enumerable: false });

@@ -6,7 +6,9 @@
 import { recordFor } from "./compare-and-set.ts";
 import { type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
+import { idleMsOf } from "./lifetimes.ts";
 import { movedTo, packPointer, pointerOf } from "./moved.ts";
+import { beginRenaming, endRenaming } from "./naming.ts";
 import type { SessionState } from "./session-state.ts";
 import type { NewRecord } from "./store.ts";
 
@@ -32,6 +34,13 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
   const now = context.store.now();
   const content = { ...known.content, meta: { ...known.content.meta, renewedAt: now, from: oldId } };
   const record = recordFor(state, known, content, pointer.id);
+  const { principal } = content.meta;
+  const renaming = await beginRenaming(
+    context,
+    budget,
+    { from: { id: oldId, principal }, to: { id: pointer.id, principal } },
+    idleMsOf(context, content.meta),
+  );
   // Durable, as the browser is about to drop the old id for the new one.
   const created = await write(context, budget, pointer.id, record, "absent", true).catch(async (error: unknown) => {
     // It may stand there all the same; the next request tries again, under yet another id.
@@ -42,6 +51,11 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
   const moved: NewRecord = { ...record, kind: "moved", payload: packPointer(pointer) };
   if ((await write(context, budget, oldId, moved, known.version, true)) === undefined) {
     await forget(context, budget, pointer.id);
+    return;
+  }
+  const retired = { known: { ...record, version: created, content }, endedFor: undefined, at: oldId };
+  if ((await endRenaming(context, budget, renaming, retired)) !== undefined) {
+    state.end("revoked");
     return;
   }
   state.setSecret(secret);

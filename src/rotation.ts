@@ -6,15 +6,19 @@ import { idInUse, pause, readable, recordFor } from "./compare-and-set.ts";
 import { mergeContents } from "./content-merge.ts";
 import { assertOpensSessions, type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
+import { type Ended, end } from "./ending.ts";
+import type { SessionError } from "./errors.ts";
 import { read } from "./following.ts";
 import { newSecret, publicIdOf } from "./id.ts";
+import { idleMsOf } from "./lifetimes.ts";
 import { rebase, setKey } from "./merge.ts";
 import { withOwn } from "./meta.ts";
 import { asEnded, pointerOf, retiredRecord } from "./moved.ts";
+import { beginRenaming, endedMeanwhile, endRenaming } from "./naming.ts";
 import type { Content, Known } from "./record.ts";
 import { check, dataOf } from "./session-content.ts";
 import { SessionState } from "./session-state.ts";
-import type { EndReason, StoreRecord } from "./store.ts";
+import type { EndReason } from "./store.ts";
 
 /** Ends the session for its own browser. */
 export async function destroy(state: SessionState, budget: Budget): Promise<void> {
@@ -64,6 +68,13 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
   const mine = forLogin(state, before);
   const secret = newSecret(context.options.genId);
   const id = publicIdOf(secret);
+  const renaming = await beginRenaming(
+    context,
+    budget,
+    { from: { id: oldId, principal: base.content.meta.principal }, to: { id, principal: mine.meta.principal } },
+    idleMsOf(context, mine.meta),
+  );
+  let failure: SessionError | undefined;
   // The new record first: a crash in between leaves the old session alive, not the user without one.
   let known = await create(state, budget, id, mine, "absent");
   let isOldInDoubt = true;
@@ -78,7 +89,8 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
     isOldInDoubt = true;
   };
   try {
-    await retire(context, budget, { id: oldId, base }, takeOver);
+    const retired = await retire(context, budget, { id: oldId, base }, takeOver);
+    failure = await endRenaming(context, budget, renaming, { known, ...retired });
   } finally {
     // Where the store failed meanwhile, nobody can tell whether the old id is dead: the browser must have the new one.
     if (isOldInDoubt) {
@@ -89,7 +101,19 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
       state.isCookieDue = true;
     }
   }
+  if (failure !== undefined) {
+    state.end("revoked");
+    throw failure;
+  }
   context.events.emit("renewed", { id, previousId: oldId });
+}
+
+/** What an old id had come to when it was retired. */
+interface Retired {
+  /** Why it had ended already, where it had. */
+  endedFor: EndReason | undefined;
+  /** The id that was retired: another one where a timed rotation came in between. */
+  at: string;
 }
 
 /**
@@ -102,7 +126,7 @@ async function retire(
   budget: Budget,
   old: { id: string; base: Known },
   takeOver: (theirs: Content) => Promise<void>,
-): Promise<void> {
+): Promise<Retired> {
   let { id } = old;
   let { version } = old.base;
   for (let attempt = 0; ; attempt++) {
@@ -111,41 +135,24 @@ async function retire(
       store.write(id, retiredRecord(now, now + tombstoneMs), version, call),
     );
     context.endedIds.set(id, true);
-    if (result.ok) return;
+    if (result.ok) return { endedFor: undefined, at: id };
     const pointer = result.current?.kind === "moved" ? pointerOf(result.current) : undefined;
     // A timed rotation came in between: what goes on under its new id is what must end.
     if (pointer !== undefined) id = pointer.id;
     const current =
       pointer === undefined ? asEnded(result.current, context.store.now()) : await read(context, budget, id);
     // A parallel login renewed it: that session lives on, and so may this copy.
-    if (current?.kind === "ended" && current.reason === "renewed") return;
-    if (current?.kind !== "live") return takeOver({ meta: {}, text: context.emptyText });
+    const endedFor = current?.kind === "ended" ? current.reason : undefined;
+    if (endedFor === "renewed") return { endedFor, at: id };
+    if (current?.kind !== "live") {
+      await takeOver({ meta: {}, text: context.emptyText });
+      return { endedFor, at: id };
+    }
     const theirs = current.version === version ? undefined : readable(context, id, current)?.content;
     version = current.version;
     if (theirs !== undefined) await takeOver(theirs);
     await budget.spend(() => pause(attempt));
   }
-}
-
-/** What stood where a session ended, and under which id: a timed rotation may have moved it. */
-interface Ended {
-  id: string;
-  record: StoreRecord | undefined;
-}
-
-/** Ends a session by its public id, leaves the tombstone and tells who listens; resolves to what stood there. */
-export async function end(context: Context, budget: Budget, id: string, reason: EndReason): Promise<Ended> {
-  const until = context.store.now() + tombstoneMs;
-  const previous = await callStore(context, budget, { operation: "remove", id, durable: true }, (store, call) =>
-    store.remove(id, { reason, until }, call),
-  );
-  context.endedIds.set(id, true);
-  // A timed rotation moved it: what goes on under the new id ends as well.
-  const pointer = previous?.kind === "moved" ? pointerOf(previous) : undefined;
-  if (pointer !== undefined) return end(context, budget, pointer.id, reason);
-  const record = asEnded(previous, context.store.now());
-  if (record?.kind === "live") context.events.emit("destroyed", { id, reason });
-  return { id, record };
 }
 
 /**
@@ -176,6 +183,11 @@ async function create(
   const result = await callStore(state.context, budget, call, (store, options) =>
     store.write(id, record, expected, options),
   );
+  if (!result.ok && result.current?.kind === "ended") {
+    // Its name was read by who ended all of the user's sessions.
+    state.end("revoked");
+    throw endedMeanwhile();
+  }
   if (!result.ok) throw idInUse();
   return { ...record, version: result.version, content };
 }

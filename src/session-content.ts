@@ -84,6 +84,14 @@ export function refuseReserved(data: Data): void {
   }
 }
 
+/** What an assignment to a member comes to. @throws {SessionError} `ERR_SESSION_RESERVED_KEY` */
+export function refuseMember(name: string): never {
+  throw new SessionError(
+    "ERR_SESSION_RESERVED_KEY",
+    `session.${name} is a member of the session and can't be assigned: use another name for data`,
+  );
+}
+
 /** @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY` */
 export function encode(context: Context, data: Data): string {
   refuseReserved(data);

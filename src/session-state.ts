@@ -9,10 +9,12 @@ import type { SessionError } from "./errors.ts";
 import { newSecret, publicIdOf } from "./id.ts";
 import { idleMsOf } from "./lifetimes.ts";
 import { setKey } from "./merge.ts";
-import { type Description, isSameOwn, mergeOwn, type OwnMeta, withOwn } from "./meta.ts";
+import { type Description, isSameOwn, mergeOwn, type OwnMeta, ownedBy, withOwn } from "./meta.ts";
+import type { SessionName } from "./principals.ts";
 import type { Content, Known } from "./record.ts";
 import { contentOf, stamped } from "./session-content.ts";
 import type { EndReason } from "./store.ts";
+import { whose } from "./whose.ts";
 
 /** Runs operations on a request's session one after the other; implemented by the visit. */
 export interface SessionHost {
@@ -51,6 +53,8 @@ export class SessionState {
   distrustedLogin: number | undefined;
   /** Who came with this request, by the `describe` option; set by the visit. */
   describe: (() => Description) | undefined;
+  /** Named in its user's index, and not confirmed yet. */
+  entering: SessionName | undefined;
   /** `destroy()` was called and has not been done yet. */
   isEndDue = false;
   /** The request came with an id that a timed rotation has replaced. */
@@ -145,6 +149,14 @@ export class SessionState {
     return this.own.maxAge;
   }
 
+  /**
+   * Whose session it is with the data as they are; `undefined`: nobody's.
+   * @throws {SessionError} `ERR_SESSION_PRINCIPAL`
+   */
+  get principal(): string | undefined {
+    return whose(this.context, this.data, this.own.principal);
+  }
+
   /** Sets what the session keeps beside its data; `undefined`: the option's. A change, saved like one of the data. */
   changeOwn(own: { [K in keyof OwnMeta]: OwnMeta[K] | undefined }): void {
     // `undefined` reads as absent everywhere.
@@ -161,8 +173,9 @@ export class SessionState {
    * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`
    */
   content(): Content {
-    const { meta } = this.baseline;
-    return contentOf(this.context, this.isOwnChanged ? withOwn(meta, this.own) : meta, this.data);
+    const { meta: before } = this.baseline;
+    const meta = this.isOwnChanged ? withOwn(before, this.own) : before;
+    return contentOf(this.context, ownedBy(meta, this.principal), this.data);
   }
 
   /** The first content of a record: it says whose login it is, and who made it. */
@@ -187,7 +200,7 @@ export class SessionState {
 
   /** Whether `content` differs from what the data were last in step with. */
   differs(content: Content): boolean {
-    return content.text !== this.baseline.text || this.isOwnChanged;
+    return content.text !== this.baseline.text || !isSameOwn(content.meta, this.baseline.meta);
   }
 
   /** Whether this request changed what the session keeps beside its data. */

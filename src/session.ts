@@ -4,16 +4,18 @@
  * work is in commit.ts and rotation.ts, the order of operations and the response are the host's.
  */
 import type { Data } from "./codec.ts";
-import { type Outcome, reload, save, touch, update } from "./commit.ts";
+import { type Outcome, reload, save, touch } from "./commit.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { absoluteDeadline, idleDeadline, type Lifetimes, lifetimesOf } from "./lifetimes.ts";
 import { setKey } from "./merge.ts";
 import { destroy, regenerate, renew } from "./rotation.ts";
-import { refuseReserved, reservedKeys } from "./session-content.ts";
+import { refuseMember, refuseReserved, reservedKeys } from "./session-content.ts";
 import { SessionCookie } from "./session-cookie.ts";
 import type { SessionData } from "./session-data.ts";
 import type { SessionHost, SessionState } from "./session-state.ts";
+import { update } from "./update.ts";
+import { assignedPrincipal } from "./whose.ts";
 
 /** A trailing callback, called exactly once. */
 export type Callback<T = void> = (error: unknown, result?: T) => void;
@@ -98,6 +100,19 @@ export class Session {
    */
   expire(lifetimes: Lifetimes): void {
     this.#state.changeOwn(lifetimesOf(lifetimes));
+  }
+
+  /**
+   * Whose session it is: what the option `principal` says of its data, or what was assigned here where there is no such
+   * option; `undefined`: nobody's. Whoever changes it gets a new id with the next save.
+   * @throws {SessionError} `ERR_SESSION_PRINCIPAL`
+   */
+  get principal(): string | undefined {
+    return this.#state.principal;
+  }
+
+  set principal(value: string | number | null | undefined) {
+    this.#state.changeOwn({ principal: assignedPrincipal(this.#state.context, value) });
   }
 
   /**
@@ -217,12 +232,7 @@ function guardMembers(prototype: object): void {
       configurable: true,
       enumerable: false,
       get: member?.get ?? (() => member?.value),
-      set: () => {
-        throw new SessionError(
-          "ERR_SESSION_RESERVED_KEY",
-          `session.${name} is a member of the session and can't be assigned: use another name for data`,
-        );
-      },
+      set: member?.set ?? (() => refuseMember(name)),
     });
   }
 }

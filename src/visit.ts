@@ -1,7 +1,6 @@
 /**
- * One request's visit to its session: loaded at arrival (or on demand), handed to the handler, settled when the
- * response is about to leave, looked at once more when it has. Adapters hold one a request; it orders the operations
- * on the session and knows HTTP only through the Exchange.
+ * One request's visit to its session: loaded at arrival or on demand, settled when the response is about to leave, looked
+ * at once more when it has. Adapters hold one a request; it orders operations, and knows HTTP only by the Exchange.
  */
 import type { Arrival } from "./arrival.ts";
 import type { Data } from "./codec.ts";

@@ -5,7 +5,10 @@
 
 /** The files of the core, bottom first. A file imports its own layer and those below it. */
 const layers: readonly { readonly name: string; readonly files: readonly string[] }[] = [
-  { name: "ports", files: ["store", "exchange", "codec", "errors", "session-data"] },
+  {
+    name: "ports",
+    files: ["store", "exchange", "codec", "errors", "session-data", "principal-index", "expiry-index", "endings"],
+  },
   {
     name: "mechanisms",
     files: [
@@ -13,13 +16,15 @@ const layers: readonly { readonly name: string; readonly files: readonly string[
       ...["security-options", "option-checks", "options", "deadline", "events", "suspicion", "context", "operations"],
       ...["writers", "breaker", "background", "moved", "following", "known-cookies"],
       ...["in-flight", "health", "detached"],
+      ...["principals", "principal-options", "ending", "whose", "schedule", "hearing", "expiry"],
     ],
   },
   {
     name: "session",
     files: [
-      ...["commit", "compare-and-set", "content-merge", "renewal", "rotation"],
+      ...["commit", "update", "compare-and-set", "content-merge", "renewal", "rotation"],
       ...["session", "session-cookie", "session-state", "session-content", "lifetimes"],
+      ...["naming", "owned-sessions", "session-limit", "devices"],
     ],
   },
   {
@@ -72,7 +77,8 @@ function mayImportFile(from: string, to: string): boolean {
   if (to.startsWith("src/testing/")) return from.startsWith("src/testing/");
   if (from.startsWith("src/testing/")) return to.startsWith("src/");
   if (from.startsWith("src/stores/")) {
-    return to === "src/store.ts" || to === "src/errors.ts" || to.startsWith("src/stores/");
+    const ports = ["store", "errors", "principal-index", "expiry-index", "endings"];
+    return ports.some((port) => to === `src/${port}.ts`) || to.startsWith("src/stores/");
   }
   if (from.startsWith("adapters/")) {
     if (to === "src/index.ts" || to === "src/exchange.ts") return true;

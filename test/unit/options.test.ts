@@ -20,6 +20,9 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
+/** A store of the four verbs alone. */
+const verbs = { read() {}, write() {}, touch() {}, remove() {}, now: () => 0 };
+
 describe("a wrong option is refused with what was received and the cure", () => {
   it.each<[string, unknown, string[]]>([
     ["no options", undefined, ["options", "undefined", "SESSION_SECRET"]],
@@ -32,7 +35,22 @@ describe("a wrong option is refused with what was received and the cure", () => 
     ["an unknown option", { secret, tttl: 1 }, ["tttl", "unknown", "ttl"]],
     ["a renewalTimeout that is no duration", { secret, renewalTimeout: "often" }, ["renewalTimeout", '"often"']],
     ["a negative renewalGrace", { secret, renewalGrace: -1 }, ["renewalGrace", "-1"]],
-    ["an option of a later release", { secret, principal: () => "me" }, ["principal", "unknown"]],
+    ["a principal that is no function", { secret, principal: "userId" }, ["principal", '"userId"', "function"]],
+    ["describe that is no function", { secret, describe: true }, ["describe", "true", "function"]],
+    ["maxSessions of zero", { secret, maxSessions: 0 }, ["maxSessions", "0", "whole number"]],
+    ["maxSessions that is no number", { secret, maxSessions: { most: "3" } }, ["maxSessions", '"3"', "whole number"]],
+    ["an unknown key of maxSessions", { secret, maxSessions: { count: 3 } }, ["maxSessions.count", "most, policy"]],
+    ["an unknown policy", { secret, maxSessions: { most: 3, policy: "newest" } }, ["policy", '"newest"', '"reject"']],
+    [
+      "a principal with a store that can't list",
+      { secret, store: verbs, principal: () => 1 },
+      ["principals", "redisStore"],
+    ],
+    [
+      "maxSessions with a store that can't list",
+      { secret, store: verbs, maxSessions: 3 },
+      ["maxSessions", "principals"],
+    ],
     ["an unknown way to resolve", { secret, onConflict: "theirs" }, ["onConflict", '"theirs"', '"reject"']],
     ["a maxRecordSize that is no size", { secret, maxRecordSize: "1mb" }, ["maxRecordSize", '"1mb"', "bytes"]],
     ["a ttl that is no duration", { secret, ttl: "soon" }, ["ttl", '"soon"', '"30m"']],

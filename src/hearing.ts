@@ -1,0 +1,118 @@
+/**
+ * Hearing of ends that other nodes brought about: the store's endings become `destroyed` events here, and who watches an
+ * id (a web socket) is told. After a gap every watched id is looked up again. Nothing runs before somebody listens.
+ */
+import type { Context } from "./context.ts";
+import { Budget } from "./deadline.ts";
+import type { Ending } from "./endings.ts";
+import { readById } from "./following.ts";
+import type { EndReason } from "./store.ts";
+
+/** Told once, when the session that it watches has ended; `"unknown"`: nobody can tell why any more. */
+export type EndWatcher = (reason: EndReason | "unknown") => void;
+
+/** So many ids are looked up at once after a gap. */
+const batchSize = 50;
+const retryMs = 1_000;
+
+/** One engine's ear. */
+export class Hearing {
+  readonly #context: Context;
+  readonly #watchers = new Map<string, Set<EndWatcher>>();
+  #stop: (() => Promise<void>) | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(context: Context) {
+    this.#context = context;
+    context.events.on("destroyed", ({ id, reason }) => this.#fire(id, reason));
+    context.events.on("renewed", ({ previousId }) => this.#lookAgain([previousId]));
+  }
+
+  /** Begins to listen, where the store has endings to hear of. */
+  begin(): void {
+    if (this.#stop !== undefined || this.#isClosed) return;
+    this.#stop = this.#context.endings?.listen({
+      ended: (ending) => this.#hear(ending),
+      listening: () => this.#lookAgain([...this.#watchers.keys()]),
+    });
+  }
+
+  /** Watches an id until its session ends, or the function that this returns is called. */
+  watch(id: string, watcher: EndWatcher): () => void {
+    this.begin();
+    const watchers = this.#watchers.get(id) ?? new Set();
+    this.#watchers.set(id, watchers.add(watcher));
+    // It may have ended since the caller read it.
+    this.#lookAgain([id]);
+    // A timed rotation may have moved it to another id meanwhile.
+    return () => {
+      for (const [at, set] of this.#watchers) if (set.delete(watcher) && set.size === 0) this.#watchers.delete(at);
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
+    this.#watchers.clear();
+    await this.#stop?.();
+  }
+
+  #hear({ key, reason }: Ending): void {
+    if (reason === "moved") {
+      this.#lookAgain([key]);
+      return;
+    }
+    const own = this.#context.ownEnds.get(key);
+    // The echo of an end of this engine's own, which tells of it itself.
+    if (own !== undefined) own.isHeard = true;
+    else this.#context.events.emit("destroyed", { id: key, reason, isRemote: true });
+  }
+
+  #fire(id: string, reason: EndReason | "unknown"): void {
+    const watchers = this.#watchers.get(id);
+    this.#watchers.delete(id);
+    for (const watcher of watchers ?? []) {
+      try {
+        watcher(reason);
+      } catch (error) {
+        this.#context.events.fail("destroyed", error);
+      }
+    }
+  }
+
+  #lookAgain(ids: readonly string[]): void {
+    const watched = ids.filter((id) => this.#watchers.has(id));
+    // A store that fails is asked again.
+    if (watched.length > 0) this.#lookUp(watched).catch(() => this.#later());
+  }
+
+  #later(): void {
+    if (this.#isClosed) return;
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#lookAgain([...this.#watchers.keys()]), retryMs);
+    this.#retry.unref();
+  }
+
+  async #lookUp(ids: readonly string[]): Promise<void> {
+    const { storeTimeoutMs } = this.#context.options;
+    for (let from = 0; from < ids.length && !this.#isClosed; from += batchSize) {
+      const batch = ids.slice(from, from + batchSize);
+      await Promise.all(
+        batch.map(async (id) => {
+          const found = await readById(this.#context, new Budget(storeTimeoutMs), id);
+          if (found.record?.kind !== "live")
+            this.#fire(id, found.record?.kind === "ended" ? found.record.reason : "unknown");
+          else if (found.id !== id) this.#move(id, found.id);
+        }),
+      );
+    }
+  }
+
+  /** A timed rotation gave the session another id: the same session goes on. */
+  #move(id: string, to: string): void {
+    const moved = this.#watchers.get(id) ?? new Set();
+    this.#watchers.delete(id);
+    this.#watchers.set(to, new Set([...(this.#watchers.get(to) ?? []), ...moved]));
+  }
+}
