@@ -5,9 +5,11 @@ import type { Server } from "node:http";
 import { connect } from "node:net";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
+import * as auditLog from "../../examples/audit-log.js";
 import * as csrfCsrf from "../../examples/csrf-csrf.js";
 import * as csrfSync from "../../examples/csrf-sync.js";
 import * as customStore from "../../examples/custom-store.js";
+import * as devices from "../../examples/devices.js";
 import * as express from "../../examples/express.js";
 import * as fastify from "../../examples/fastify.js";
 import * as koa from "../../examples/koa.js";
@@ -20,9 +22,11 @@ import { freePort, until } from "../support/redis-server.ts";
 import { opened, playStep, scriptOf } from "./example.ts";
 
 const examples: Record<string, { start(port: number): Server | Promise<Server> }> = {
+  "audit-log": auditLog,
   "csrf-csrf": csrfCsrf,
   "csrf-sync": csrfSync,
   "custom-store": customStore,
+  devices,
   express,
   fastify,
   koa,
