@@ -1,0 +1,20 @@
+/** The short form of the index soak; `node test/faults/index-soak.mjs --seconds 300` is the long one. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, it } from "vitest";
+import { ensureBuilt } from "../../.ci/build.mjs";
+import { seed, times } from "../support/counts.ts";
+
+const program = fileURLToPath(new URL("index-soak.mjs", import.meta.url));
+const seconds = times(2, 60);
+
+it(`after ${seconds} s of logins, revocations and limits the indexes name exactly what lives, and nothing when all has run out`, async () => {
+  ensureBuilt();
+  const args = [program, "--seconds", String(seconds), "--ttl", "700", "--seed", String(seed)];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 110_000 });
+  const report = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}");
+  expect(report).toMatchObject({ seed, faults: [] });
+  expect(report.done.login).toBeGreaterThan(10);
+  expect(report.done.revoke).toBeGreaterThan(0);
+}, 120_000);

@@ -1,0 +1,168 @@
+/**
+ * Logins, renewals, revocations and limits of one user, at once, in two processes. After each seeded round: no user has
+ * more sessions than may be, nothing survived a revocation that it must not, and the index names exactly what lives.
+ * A few rounds here, 200 with HOLDFAST_FULL.
+ */
+import { Cluster, Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ownerOf } from "../../src/principals.ts";
+import { randomBy, seed, times } from "../support/counts.ts";
+import { type NodeAnswer, type NodeOrder, type PrincipalNode, startPrincipalNode } from "../support/principal-nodes.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { type RedisCluster, startCluster } from "../support/redis-topologies.ts";
+
+const rounds = times(3, 200);
+const most = 3;
+/** What two processes' ideas of Redis's clock may differ by. */
+const clockErrorMs = 20;
+
+interface Fleet {
+  nodes: [PrincipalNode, PrincipalNode];
+  names(user: string): Promise<string[]>;
+}
+
+let single: RedisServer;
+let cluster: RedisCluster;
+let singleClient: Redis;
+let clusterClient: Cluster;
+const started: PrincipalNode[] = [];
+
+beforeAll(async () => {
+  [single, cluster] = await Promise.all([startRedis(), startCluster()]);
+  singleClient = new Redis(single.url);
+  clusterClient = new Cluster(cluster.startupNodes);
+}, 60_000);
+afterAll(async () => {
+  await Promise.all(started.map((node) => node.stop()));
+  singleClient.disconnect();
+  clusterClient.disconnect();
+  await Promise.all([single.stop(), cluster.stop()]);
+}, 30_000);
+
+const topologies: Record<string, () => { redis: string; client: Redis | Cluster }> = {
+  "one Redis": () => ({ redis: single.url, client: singleClient }),
+  "a Redis Cluster": () => ({
+    redis: cluster.startupNodes.map(({ port }) => String(port)).join(),
+    client: clusterClient,
+  }),
+};
+
+async function fleet(topology: string, settings: object): Promise<Fleet> {
+  const found = topologies[topology]?.();
+  if (found === undefined) throw new Error(topology);
+  const { redis, client } = found;
+  const nodes = await Promise.all([startPrincipalNode(redis, settings), startPrincipalNode(redis, settings)] as const);
+  started.push(...nodes);
+  const names = async (user: string): Promise<string[]> => {
+    const all = await client.call("zrange", `holdfast:p:{${ownerOf(user)}}`, "0", "-1");
+    return (all as string[]).sort(); // the answer of ZRANGE
+  };
+  return { nodes, names };
+}
+
+/** The ids of the cookies that are the user's sessions still. */
+async function alive({ nodes }: Fleet, user: string, cookies: readonly (string | undefined)[]): Promise<string[]> {
+  const found = await Promise.all(
+    cookies.map((cookie, at) => nodes[at % 2 === 0 ? 0 : 1].tell({ op: "whose", cookie })),
+  );
+  return found
+    .filter(({ result }) => result === user)
+    .map(({ id }) => String(id))
+    .sort();
+}
+
+/** The index names exactly the sessions that live: read raw, after one list has had the chance to heal it. */
+async function expectExact(at: Fleet, user: string, live: readonly string[], what: string): Promise<void> {
+  const lists = await Promise.all(at.nodes.map((node) => node.tell({ op: "list", user })));
+  for (const list of lists) expect(list.ids, what).toEqual([...new Set(live)]);
+  expect(await at.names(user), what).toEqual([...new Set(live)]);
+}
+
+describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
+  it(`let ${most} of 20 logins at once stay, and never more`, async () => {
+    const at = await fleet(topology, { maxSessions: most });
+    for (let round = 0; round < rounds; round++) {
+      const user = `evict-${round}`;
+      const logins = await Promise.all(
+        Array.from({ length: 20 }, (_, index) => at.nodes[index % 2 === 0 ? 0 : 1].tell({ op: "login", user })),
+      );
+      expect(logins.flatMap(({ error }) => error ?? [])).toEqual([]);
+      const live = await alive(
+        at,
+        user,
+        logins.map(({ cookie }) => cookie),
+      );
+      expect(live, `round ${round}`).toHaveLength(most);
+      await expectExact(at, user, live, `round ${round}`);
+    }
+  }, 600_000);
+
+  it(`accept exactly ${most} of 20 logins at once where the policy is to reject`, async () => {
+    const at = await fleet(topology, { maxSessions: { most, policy: "reject" } });
+    for (let round = 0; round < rounds; round++) {
+      const user = `reject-${round}`;
+      const logins = await Promise.all(
+        Array.from({ length: 20 }, (_, index) => at.nodes[index % 2 === 0 ? 0 : 1].tell({ op: "login", user })),
+      );
+      expect(
+        logins.filter(({ error }) => error === "ERR_SESSION_LIMIT"),
+        `round ${round}`,
+      ).toHaveLength(20 - most);
+      const live = await alive(
+        at,
+        user,
+        logins.map(({ cookie }) => cookie),
+      );
+      expect(live, `round ${round}`).toHaveLength(most);
+      await expectExact(at, user, live, `round ${round}`);
+    }
+  }, 600_000);
+
+  it(`end every session that is, or is being, logged in when all are ended (seed ${seed})`, async () => {
+    const at = await fleet(topology, { ttl: "1h" });
+    for (let round = 0; round < rounds; round++) {
+      const user = `all-${round}`;
+      const draw = randomBy(seed + round);
+      const node = (): PrincipalNode => at.nodes[draw() < 0.5 ? 0 : 1];
+      const earlier = await Promise.all(Array.from({ length: 6 }, () => node().tell({ op: "login", user })));
+      const spared = draw() < 0.5 ? earlier[0] : undefined;
+      const orders = ordersOf(draw, user, earlier.slice(1));
+      const revokeAt = Math.floor(draw() * orders.length);
+      const answers: Promise<NodeAnswer>[] = [];
+      let revoking: Promise<NodeAnswer> | undefined;
+      for (const [index, order] of orders.entries()) {
+        if (index === revokeAt) revoking = node().tell({ op: "destroyAll", user, id: spared?.id });
+        answers.push(node().tell(order));
+        // Some at the same time, some a little later.
+        if (draw() < 0.3) await new Promise((resolve) => setImmediate(resolve));
+      }
+      const revoked = await revoking;
+      const results = await Promise.all(answers);
+      const what = `seed ${seed}, round ${round}`;
+      expect(revoked?.error, what).toBeUndefined();
+      for (const { error } of results) expect([undefined, "ERR_SESSION_GONE"], what).toContain(error);
+      const cookies = [...earlier, ...results].map(({ cookie }) => cookie);
+      const live = await alive(at, user, cookies);
+      if (spared !== undefined) expect(live, `${what}: the spared one`).toContain(spared.id);
+      // Whatever began before the revocation did is dead, finished or not.
+      const early = results.filter(({ began }) => began + clockErrorMs < (revoked?.began ?? 0));
+      const survivors = await alive(
+        at,
+        user,
+        [...earlier.slice(1), ...early].map(({ cookie }) => cookie),
+      );
+      expect(survivors, what).toEqual([]);
+      await expectExact(at, user, live, what);
+    }
+  }, 600_000);
+});
+
+/** Logins, renewals, writes and logouts, in a seeded order. */
+function ordersOf(draw: () => number, user: string, earlier: readonly NodeAnswer[]): NodeOrder[] {
+  const orders: NodeOrder[] = earlier.map(({ cookie }, index) => ({
+    op: (["renew", "write", "logout", "renew", "write"] as const)[index % 5] ?? "write",
+    cookie,
+  }));
+  for (let count = 0; count < 8; count++) orders.splice(Math.floor(draw() * orders.length), 0, { op: "login", user });
+  return orders;
+}
