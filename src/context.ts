@@ -49,8 +49,11 @@ export interface Context {
   readonly endings: Endings | undefined;
   /** What is due to expire; `undefined`: nobody wants to know, or the store can't say. */
   readonly expiries: ExpiryIndex | undefined;
-  /** Public ids, and when this process sees next to their names in the index; epoch ms by the store's clock. */
-  readonly refreshDue: LRUCache<string, number>;
+  /**
+   * Public ids: when this process sees next to their names in the index, and until when those stand without that; epoch
+   * ms by the store's clock.
+   */
+  readonly refreshDue: LRUCache<string, { at: number; until: number }>;
 }
 
 /** How long a tombstone stands, and how long a process remembers an ended id: longer than any request in flight. */

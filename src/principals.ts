@@ -50,9 +50,16 @@ export function mayBeWritten(
 }
 
 /** When the name of a session lapses. */
-export function lapseOf({ expiresAt, absoluteExpiresAt }: Pick<Stamps, "expiresAt" | "absoluteExpiresAt">): number {
+function lapseOf({ options }: Context, { expiresAt, absoluteExpiresAt }: Stamps): number {
   // The absolute deadline is known from the beginning: no touch has to move it. Idle ones are found dead when read.
-  return absoluteExpiresAt ?? expiresAt + idleSlackMs;
+  return absoluteExpiresAt ?? expiresAt + options.touchIntervalMs + idleSlackMs;
+}
+
+/** Notes until when a name stands, and when this process sees next to it; resolves to the former. */
+function noteName(context: Context, id: string, stamps: Stamps): number {
+  const until = lapseOf(context, stamps);
+  context.refreshDue.set(id, { at: context.store.now() + refreshEveryMs(context, stamps), until });
+  return until;
 }
 
 /**
@@ -97,9 +104,9 @@ export interface SessionName {
 /** The session was written: its name stays. `false`: it was ended meanwhile, and must not live. */
 export function confirm(context: Context, budget: Budget, name: SessionName, stamps: Stamps): Promise<boolean> {
   const { principal, ...entry } = name;
-  context.refreshDue.set(name.id, context.store.now() + refreshEveryMs(context, stamps));
+  const until = noteName(context, name.id, stamps);
   return callIndex(context, budget, ownerOf(principal), (index, call) =>
-    index.confirm(ownerOf(principal), { ...entry, until: lapseOf(stamps) }, call),
+    index.confirm(ownerOf(principal), { ...entry, until }, call),
   );
 }
 
@@ -120,12 +127,15 @@ export function forget(context: Context, budget: Budget, principal: string, name
  * Never rejects, and nobody waits for it; the next touch tries again.
  */
 export function refresh(context: Context, budget: Budget, id: string, principal: string, stamps: Stamps): void {
-  const now = context.store.now();
-  if (context.principals === undefined || now < (context.refreshDue.get(id) ?? 0)) return;
-  context.refreshDue.set(id, now + refreshEveryMs(context, stamps));
+  if (context.principals === undefined) return;
+  const noted = context.refreshDue.get(id);
+  const livesUntil = stamps.absoluteExpiresAt ?? stamps.expiresAt;
+  // A session that was given longer timeouts outlives its name, unless that is told at once.
+  if (noted !== undefined && context.store.now() < noted.at && livesUntil <= noted.until) return;
+  const until = noteName(context, id, stamps);
   const owner = ownerOf(principal);
-  callIndex(context, budget, owner, (index, call) => index.refresh(owner, { id, until: lapseOf(stamps) }, call)).catch(
-    () => context.refreshDue.delete(id),
+  callIndex(context, budget, owner, (index, call) => index.refresh(owner, { id, until }, call)).catch(() =>
+    context.refreshDue.delete(id),
   );
 }
 
