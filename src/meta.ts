@@ -49,11 +49,12 @@ export function withOwn(rest: Meta, own: OwnMeta): Meta {
   return meta as Meta;
 }
 
-/** `meta` of a session that is `principal`'s; `undefined`: nobody's. */
+/** `meta` of a session that is `principal`'s; `undefined`: nobody's, and so no login counts any more. */
 export function ownedBy(meta: Meta, principal: string | undefined): Meta {
   if (meta.principal === principal) return meta;
-  const { principal: _earlier, ...rest } = meta;
-  return principal === undefined ? rest : { ...rest, principal };
+  if (principal !== undefined) return { ...meta, principal };
+  const { principal: _earlier, loginAt: _login, ...rest } = meta;
+  return rest;
 }
 
 /** Whether two agree in all that is the session's own. */

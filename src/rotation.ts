@@ -63,9 +63,10 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
     return;
   }
   const { context, id: oldId, known: base } = state;
-  const before = state.content();
-  check(context, state.data, before.text);
-  const mine = forLogin(state, before);
+  const { own } = state;
+  const content = state.content();
+  check(context, state.data, content.text);
+  const mine = forLogin(state, content);
   const secret = newSecret(context.options.genId);
   const id = publicIdOf(secret);
   const renaming = await beginRenaming(
@@ -95,7 +96,7 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
     // Where the store failed meanwhile, nobody can tell whether the old id is dead: the browser must have the new one.
     if (isOldInDoubt) {
       state.setSecret(secret);
-      state.follow(before.meta, known.content.meta);
+      state.follow(own, known.content.meta);
       state.known = known;
       state.baseline = known.content;
       state.isCookieDue = true;
@@ -167,7 +168,11 @@ function isOurs(phase: SessionState["phase"], previous: Ended | undefined): bool
 /** What a timed rotation noted is of the id that ends; the new one has its whole `renewalTimeout`. */
 function forLogin(state: SessionState, { meta, text }: Content): Content {
   const rest = meta.v === undefined ? {} : { v: meta.v };
-  return { meta: withOwn(rest, state.withLogin(meta, state.context.store.now())), text };
+  const own = state.withLogin(meta, state.context.store.now());
+  const { loginAt: _login, ...nobodys } = own;
+  // What makes it nobody's is a logout.
+  const isLogout = meta.principal === undefined && state.baseline.meta.principal !== undefined;
+  return { meta: withOwn(rest, isLogout ? nobodys : own), text };
 }
 
 /** Writes the renewed record, its lifetimes counted from now: a login starts the absolute one anew. */

@@ -284,6 +284,35 @@ describe("a change of the principal", () => {
     await client.request((session) => expect({ ...session }).toEqual({ cart: ["pen"] }));
   });
 
+  it("is a login where it names somebody, and none where it makes the session nobody's", async () => {
+    const { sessions } = setUp();
+    const client = new Client(sessions);
+    await client.request((session) => Object.assign(session, { cart: ["pen"] }));
+    for (const userId of ["ada", "bob"]) {
+      await client.request((session) => Object.assign(session, { userId }));
+      await client.request((session) => expect(session.authenticatedAt).toBeTypeOf("number"));
+    }
+    const twin = await logIn(sessions, "eve");
+    await twin.request((session) => session.renew());
+    await client.request((session) => Object.assign(session, { userId: undefined }));
+    await client.request((session) => expect(session.authenticatedAt).toBeNull());
+    await twin.request((session) => session.update((data) => void delete data["userId"]));
+    await twin.request((session) => expect(session.authenticatedAt).toBeNull());
+  });
+
+  it("is written as what belongs to a login is: durably", async () => {
+    const { sessions, store } = setUp();
+    const writes: boolean[] = [];
+    const { write } = store;
+    store.write = (key, record, expected, call) => {
+      writes.push(call.durable);
+      return write.call(store, key, record, expected, call);
+    };
+    const client = await logIn(sessions, "ada");
+    await client.request((session) => Object.assign(session, { views: 1 }));
+    expect(writes).toEqual([true, false]);
+  });
+
   it("can't be said against the option, or as something that is no name", async () => {
     const { sessions, store } = setUp();
     const code = { code: "ERR_SESSION_PRINCIPAL" };
@@ -382,6 +411,27 @@ describe("the index", () => {
     expect(names.length).toBeLessThan(60);
     expect(await sessions.list("ada")).toHaveLength(1);
     expect((await store.principals.list(ownerOf("ada"), call)).length).toBe(1);
+  });
+
+  it("keeps the name of a session that was given longer timeouts for as long as that lives", async () => {
+    const { sessions, clock } = setUp({ ttl: "1h", touchInterval: "10m", absoluteTimeout: "2h" });
+    const client = await logIn(sessions, "ada");
+    clock.advance(1000);
+    await client.request((session) => session.expire({ idle: "10d", absolute: "30d" }));
+    clock.advance(9 * 86_400_000);
+    expect(await ids(sessions, "ada")).toEqual([await idOf(client)]);
+    expect(await sessions.destroyAll("ada")).toBe(1);
+    expect(await userOf(client)).toBeUndefined();
+  });
+
+  it("keeps the name of a session without an absolute deadline until its last moment, whatever was saved when", async () => {
+    const { sessions, clock } = setUp({ ttl: "1d", touchInterval: "2h", absoluteTimeout: null });
+    const client = await logIn(sessions, "ada");
+    clock.advance(3_000_000);
+    await client.request((session) => Object.assign(session, { views: 1 }));
+    clock.advance(86_400_000 - 1000);
+    expect(await sessions.destroyAll("ada")).toBe(1);
+    expect(await userOf(client)).toBeUndefined();
   });
 
   it("is not asked by an app that uses no principals", async () => {
