@@ -30,6 +30,11 @@ export function endingMessage(key: string, reason: Ending["reason"]): string {
   return `${key} ${reason}`;
 }
 
+/** Whether connections like a client's can be made to listen with: ioredis's can, node-redis's not yet. */
+export function canListen(client: RedisCommands): boolean {
+  return typeof Reflect.get(client, Reflect.get(client, "isCluster") === true ? "nodes" : "duplicate") === "function";
+}
+
 /** The endings of one store. */
 export class RedisEndings implements Endings {
   readonly #client: RedisCommands;
