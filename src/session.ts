@@ -77,8 +77,8 @@ export class Session {
   }
 
   /**
-   * When its user last logged in, epoch ms by the store's clock: the last `renew()` or `regenerate()`; `null`: never, or
-   * `onAnomaly` does not trust it in this request. A logout that regenerates counts as well: check the user, too.
+   * When its user last logged in, epoch ms by the store's clock: the last `renew()`, `regenerate()` or change of the
+   * principal; `null`: never, or `onAnomaly` does not trust it now. A logout that regenerates counts: check the user, too.
    */
   get authenticatedAt(): number | null {
     const { own, loginAt, distrustedLogin } = this.#state;
