@@ -73,6 +73,13 @@ it("names, once a client, what it lacks to notice a connection that hangs", asyn
   expect(warnings).toEqual([expect.stringContaining("socket.socketTimeout is undefined, set 2500")]);
 });
 
+it("durability, which needs connections of its own, is refused at start with what to do", () => {
+  const make = () => redisStore(createClient({ url: single.url, socket }), { durability: { replicas: 1 } });
+  expect(make).toThrow(
+    expect.objectContaining({ code: "ERR_SESSION_OPTION", message: expect.stringContaining("durability") }),
+  );
+});
+
 describe.each(versions)("%s and a Redis in trouble", (_, create) => {
   async function setUp(port: number) {
     const client = create(`redis://127.0.0.1:${port}`);
