@@ -58,12 +58,10 @@ function call(durable = true, withinMs = 5_000): StoreCall {
 }
 
 const clients: Record<string, () => RedisLike> = {
-  "ioredis 6": () => new Redis(single.master.port, tuned),
   "ioredis 5 with a keyPrefix and auto-pipelining": () =>
     new Redis5(single.master.port, { ...tuned, keyPrefix: "app:", enableAutoPipelining: true }),
   "ioredis 6 with lazyConnect and RESP2": () =>
     new Redis(single.master.port, { ...tuned, lazyConnect: true, protocol: 2, stringNumbers: true }),
-  "an ioredis 6 Cluster": () => new Cluster(cluster.startupNodes, { redisOptions: tuned }),
   "an ioredis 5 Cluster with a keyPrefix": () =>
     new Cluster5(cluster.startupNodes, { keyPrefix: "app:", redisOptions: tuned }),
   "ioredis 6 behind Sentinel": () =>
