@@ -137,6 +137,8 @@ export async function countCommands(client) {
     // 1795249193.621445 [0 127.0.0.1:38014] "get" "key"; inside a script [0 lua].
     const [, source, name = ""] = /^\S+ \[\d+ ([^\]]+)\] "([^"]*)"/.exec(String(line)) ?? [];
     if (String(line).includes(mark)) end();
+    // A near cache looks after its connections once a second, whatever is asked; that is no request's.
+    else if (/^(ping|info)$/i.test(name)) return;
     else if (source !== "lua") counts.set(name.toLowerCase(), (counts.get(name.toLowerCase()) ?? 0) + 1);
   });
   return async () => {

@@ -112,13 +112,18 @@ function memory(): Memory {
   return { heapMb: heapUsed / 2 ** 20, rssMb: rss / 2 ** 20 };
 }
 
-/** What is known of the second half of an outage: the breakers are open. */
-function expectQuick(answers: readonly Timed[], what: string): void {
+/**
+ * What is known of the second half of an outage: the breakers are open. `calm`: the median before the outage, in ms, which
+ * is what this machine takes for a request just now: apps, clients and other tests share its cores.
+ */
+function expectQuick(answers: readonly Timed[], what: string, calm: number): void {
   const open = answers.filter(({ path }) => path === "/public");
-  console.info(`${what}: ${answers.length} answers, slowest ${slowest(answers)} ms, public pages ${median(open)} ms`);
-  expect(median(open)).toBeLessThanOrEqual(20);
+  console.info(
+    `${what}: ${answers.length} answers, slowest ${slowest(answers)} ms, public pages ${median(open)} ms, ${calm} ms before`,
+  );
+  expect(median(open)).toBeLessThanOrEqual(20 + 4 * calm);
   expect(answers.filter(({ path, answer }) => path !== "/public" && answer.status !== 503)).toEqual([]);
-  expect(median(answers)).toBeLessThanOrEqual(50);
+  expect(median(answers)).toBeLessThanOrEqual(50 + 4 * calm);
 }
 
 describe("Express 5, Koa 3 and Fastify 5 under load", () => {
@@ -126,7 +131,9 @@ describe("Express 5, Koa 3 and Fastify 5 under load", () => {
     fleet = await Fleet.start(redis.port, { policies: ["fail"] });
     const load = new Load();
     await delay(1_500);
-    expectServed(load.take());
+    const served = load.take();
+    expectServed(served);
+    const calm = median(served);
     const before = memory();
 
     await redis.kill();
@@ -134,7 +141,7 @@ describe("Express 5, Koa 3 and Fastify 5 under load", () => {
     const half = memory();
     load.take();
     await delay(outageMs / 2);
-    expectQuick(load.take(), "killed");
+    expectQuick(load.take(), "killed", calm);
     await redis.restart();
     await recovery(fleet.members);
 
@@ -142,7 +149,7 @@ describe("Express 5, Koa 3 and Fastify 5 under load", () => {
     await delay(outageMs / 2);
     load.take();
     await delay(outageMs / 2);
-    expectQuick(load.take(), "hung");
+    expectQuick(load.take(), "hung", calm);
     const after = memory();
     redis.resume();
     const back = await recovery(fleet.members, 1_000);
