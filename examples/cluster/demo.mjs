@@ -59,7 +59,8 @@ export async function start({ port = 0, processes = new Processes() } = {}) {
     await processes.stop();
   };
   try {
-    const redis = await startSentinel(processes);
+    // On a laptop that is busy half a second of silence is no death, and a failover too many costs ten seconds.
+    const redis = await startSentinel(processes, { downAfterMs: 1_500 });
     const nodes = await startNodes(processes, redis.url);
     const panel = await startPanel({ obey: (action, name) => obey({ processes, nodes, redis, watch }, action, name) });
     closing.push(() => panel.stop());
