@@ -244,4 +244,40 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       }
     },
   );
+
+  it("whoever was evicted logs in again at once, in the same browser, dead cookie and all", async () => {
+    const principal = (data: object): string | undefined => ("user" in data ? String(data.user) : undefined);
+    const store = redisStore(redis.url);
+    const sessions = createSessions({ secret, store, principal, maxSessions: 1 });
+    const ended: SessionEvents["destroyed"][] = [];
+    sessions.on("destroyed", (event) => void ended.push(event));
+    const app = await framework.start(sessions, {
+      "/sign-in": async ({ session, query }) => {
+        await session.renew();
+        session.user = query.get("user");
+        await session.save();
+        return { id: session.id };
+      },
+      "/data": ({ session }) => ({ ...session }),
+    });
+    onTestFinished(async () => {
+      await app.close();
+      await sessions.close();
+    });
+    const user = `evicted-${framework.name}`;
+    const [first, second] = [new Browser(app.url), new Browser(app.url)];
+    const { id } = (await first.get(`/sign-in?user=${user}`)).json<{ id: string }>();
+    expect((await second.get(`/sign-in?user=${user}`)).status).toBe(200);
+    await until(() => ended.some((end) => end.id === id && end.reason === "evicted"), "the first to be evicted");
+    expect((await first.at(app.url).get("/data")).json()).toEqual({});
+    // It has not heard of it: its cookie is the dead one.
+    const again = await first.get(`/sign-in?user=${user}`);
+    expect([again.status, again.setCookies.length]).toEqual([200, 1]);
+    expect(again.json<{ id: string }>().id).not.toBe(id);
+    expect((await first.get("/data")).json()).toEqual({ user });
+    await until(
+      async () => !("user" in (await second.get("/data")).json<object>()),
+      "the second to be evicted in turn",
+    );
+  });
 });
