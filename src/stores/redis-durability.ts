@@ -14,8 +14,9 @@ import type { RedisCommands } from "./redis-client.ts";
 import type { RedisClock } from "./redis-clock.ts";
 import { type Confirmed, type ConfirmedWrite, GroupCommit } from "./redis-group-commit.ts";
 import { RedisLink, type RunScript, type ScriptReply } from "./redis-link.ts";
-import { isCluster, NodeConnections, openOwn, within } from "./redis-own.ts";
+import { isCluster, NodeConnections, openOwn } from "./redis-own.ts";
 import type { Script } from "./redis-scripts.ts";
+import { within } from "./waits.ts";
 
 /** The `durability` option of `redisStore`. */
 export interface DurabilityOptions {

@@ -16,7 +16,7 @@ import { closed, isPassing, isRedirection, isUnsent, outOfReach, refused, replyC
 import type { RedisLanes } from "./redis-lanes.ts";
 import type { Script } from "./redis-scripts.ts";
 import type { Era, TrackedCall } from "./tracking.ts";
-import { pause, within } from "./waits.ts";
+import { atMost, pause } from "./waits.ts";
 
 const firstPauseMs = 10;
 const longestPauseMs = 100;
@@ -193,7 +193,7 @@ export class RedisLink {
     if (this.#client.status === "ready") {
       // A failure to say goodbye is nobody's concern: the connection is cut in any case.
       const goodbye = this.#client.quit().catch(() => undefined);
-      await within(goodbye, quitWithinMs);
+      await atMost(goodbye, quitWithinMs);
     }
     this.#client.disconnect();
   }
@@ -256,7 +256,7 @@ export class RedisLink {
         wake = resolve;
       });
       this.#waiting.add(wake);
-      await within(woken, Math.min(leftMs, wakeAfterMs));
+      await atMost(woken, Math.min(leftMs, wakeAfterMs));
       this.#waiting.delete(wake);
     }
   }
@@ -267,7 +267,7 @@ export class RedisLink {
     if (clock === undefined) return;
     const asked = this.#askTime(clock);
     if (clock.synced) asked.catch(() => undefined);
-    else await within(asked, deadline - performance.now());
+    else await atMost(asked, deadline - performance.now());
   }
 
   /** One question at a time. */

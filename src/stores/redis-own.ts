@@ -179,11 +179,3 @@ function opening(connection: OwnConnection): Promise<void> {
   opened.catch(() => undefined);
   return opened;
 }
-
-/** Settles as `work` does. @throws Error when the time is up */
-export function within<T>(work: Promise<T>, ms: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${Math.max(0, Math.round(ms))} ms`)), ms);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}

@@ -11,7 +11,8 @@ import type { StoreCall } from "../store.ts";
 import { openClient, type RedisCommands, type RedisLike } from "./redis-client.ts";
 import { checkClient } from "./redis-client-check.ts";
 import { type RedisStoreOptions, wrong } from "./redis-options.ts";
-import { isCluster, NodeConnections, openOwn, within } from "./redis-own.ts";
+import { isCluster, NodeConnections, openOwn } from "./redis-own.ts";
+import { within } from "./waits.ts";
 
 /** A replica that takes longer is not waited for: the master is asked. */
 const patienceMs = 100;

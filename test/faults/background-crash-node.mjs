@@ -4,7 +4,6 @@
  * in the Redis of REDIS_URL, committed as COMMIT says. Each write takes DELAY_MS before Redis is asked, so that there is
  * something to lose. Prints its ports; ends when its input does, politely: `close()` drains.
  */
-import { once } from "node:events";
 import { createServer } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import express from "express";
@@ -15,6 +14,7 @@ import { session as fastifySession } from "holdfast/fastify";
 import { session as koaSession } from "holdfast/koa";
 import { redisStore } from "holdfast/redis";
 import Koa from "koa";
+import { serveUntilTold } from "../support/serve-until-told.mjs";
 
 const inner = redisStore(String(process.env.REDIS_URL));
 const sessions = createSessions({
@@ -60,18 +60,4 @@ onFastify.get("/*", async (request) => answer(request.session, request.url));
 await onFastify.ready();
 
 const servers = [createServer(onExpress), createServer(onKoa.callback()), onFastify.server];
-const ports = [];
-for (const server of servers) {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  ports.push(/** @type {import("node:net").AddressInfo} */ (server.address()).port);
-}
-console.log(JSON.stringify(ports));
-
-process.stdin.resume();
-await once(process.stdin, "end");
-for (const server of servers) {
-  server.close();
-  server.closeAllConnections();
-}
-await sessions.close();
+await serveUntilTold(servers, () => sessions.close());

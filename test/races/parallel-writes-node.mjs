@@ -10,7 +10,6 @@
  *
  * `?think=<ms>`: how long the handler takes between its arrival and its write.
  */
-import { once } from "node:events";
 import { createServer } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import express from "express";
@@ -21,6 +20,7 @@ import { session as fastifySession } from "holdfast/fastify";
 import { session as koaSession } from "holdfast/koa";
 import { redisStore } from "holdfast/redis";
 import Koa from "koa";
+import { serveUntilTold } from "../support/serve-until-told.mjs";
 
 const sessions = createSessions({
   secret: "a secret of the tests of parallel writes",
@@ -66,18 +66,4 @@ onFastify.all("/*", async (request) => answer(/** @type {never} */ (request.sess
 await onFastify.ready();
 
 const servers = [createServer(onExpress), createServer(onKoa.callback()), onFastify.server];
-const ports = [];
-for (const server of servers) {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  ports.push(/** @type {import("node:net").AddressInfo} */ (server.address()).port);
-}
-console.log(JSON.stringify(ports));
-
-process.stdin.resume();
-await once(process.stdin, "end");
-for (const server of servers) {
-  server.close();
-  server.closeAllConnections();
-}
-await sessions.close();
+await serveUntilTold(servers, () => sessions.close());

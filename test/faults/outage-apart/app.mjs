@@ -8,7 +8,6 @@
  *   GET /public     never touches the session
  *   GET /late       how late the event loop ran at worst since the last such request, ms
  */
-import { once } from "node:events";
 import { createServer } from "node:http";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import express from "express";
@@ -19,6 +18,7 @@ import { session as fastifySession } from "holdfast/fastify";
 import { session as koaSession } from "holdfast/koa";
 import { redisStore } from "holdfast/redis";
 import Koa from "koa";
+import { serveUntilTold } from "../../support/serve-until-told.mjs";
 
 const lateness = monitorEventLoopDelay({ resolution: 5 });
 lateness.enable();
@@ -66,18 +66,4 @@ onFastify.get("/*", async (request) => answer(() => request.session, request.url
 await onFastify.ready();
 
 const servers = [createServer(onExpress), createServer(onKoa.callback()), onFastify.server];
-const ports = [];
-for (const server of servers) {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  ports.push(/** @type {import("node:net").AddressInfo} */ (server.address()).port);
-}
-console.log(JSON.stringify(ports));
-
-process.stdin.resume();
-await once(process.stdin, "end");
-for (const server of servers) {
-  server.close();
-  server.closeAllConnections();
-}
-await Promise.all(engines.map((engine) => engine.close()));
+await serveUntilTold(servers, () => Promise.all(engines.map((engine) => engine.close())));
