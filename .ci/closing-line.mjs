@@ -1,23 +1,42 @@
 // @ts-check
 /**
- * A vitest reporter that adds one plain line, `N passed, N failed`, after the default report, for people and scripts
- * that read the end of a log. A file that did not load and an error outside of any test count as failed.
+ * A vitest reporter that ends the report with what people and scripts read at the end of a log: a line
+ * `failed: file > test: message` for each failure, then one plain line, `N passed, N failed`. A file that did not load
+ * and an error outside of any test count as failed.
  */
 export default class ClosingLine {
   /**
    * @param {ReadonlyArray<import("vitest/node").TestModule>} modules
-   * @param {ReadonlyArray<unknown>} unhandled
+   * @param {ReadonlyArray<import("@vitest/utils").SerializedError>} unhandled
    */
   onTestRunEnd(modules, unhandled) {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0, pending: 0 };
+    const failures = unhandled.map((error) => failure("outside of any test", [error]));
     for (const module of modules) {
       const failedBefore = counts.failed;
-      for (const test of module.children.allTests()) counts[test.result().state] += 1;
-      if (!module.ok() && counts.failed === failedBefore) counts.failed += 1;
+      for (const test of module.children.allTests()) {
+        const { state, errors } = test.result();
+        counts[state] += 1;
+        if (state === "failed") failures.push(failure(`${module.relativeModuleId} > ${test.fullName}`, errors));
+      }
+      if (module.ok() || counts.failed > failedBefore) continue;
+      counts.failed += 1;
+      failures.push(failure(module.relativeModuleId, module.errors()));
     }
     const left = counts.skipped + counts.pending;
     const line = `${counts.passed} passed, ${counts.failed} failed${left > 0 ? `, ${left} skipped` : ""}`;
-    // The default report is written in this same step: the line goes behind it.
-    process.once("exit", () => console.log(line));
+    // The default report is written in this same step: these lines go behind it.
+    process.once("exit", () => console.log([...failures, line].join("\n")));
   }
+}
+
+/**
+ * One line, however long the message: logs are cut at their beginning.
+ *
+ * @param {string} where
+ * @param {ReadonlyArray<{ message: string }> | undefined} errors
+ */
+function failure(where, errors = []) {
+  const text = errors.map(({ message }) => message).join("; ");
+  return `failed: ${where}: ${text.replace(/\s+/g, " ").slice(0, 500)}`;
 }
