@@ -195,10 +195,11 @@ class Freshness {
     this.#samples = [];
   }
 
-  /** Asks again where it is time to; nobody waits for it. */
+  /** Asks again where it is time to, sooner while nothing is known; nobody waits for it. */
   keep(): void {
     const now = performance.now();
-    if (now - this.#askedAt < this.#everyMs) return;
+    const isKnown = this.#asOf !== Number.NEGATIVE_INFINITY;
+    if (now - this.#askedAt < (isKnown ? this.#everyMs : Math.min(this.#everyMs, patienceMs))) return;
     this.#askedAt = now;
     this.#ask(now).catch(() => this.forget());
   }

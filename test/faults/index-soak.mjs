@@ -163,6 +163,22 @@ await Promise.all(
   }),
 );
 
+/**
+ * The names in a user's set, healed by a list. A name that comes late (nobody waits for a refresh) takes another one.
+ *
+ * @param {string} user
+ */
+async function namesOf(user) {
+  const owner = createHash("sha256").update(`holdfast principal\0${user}`).digest("base64url");
+  for (let tries = 0; ; tries++) {
+    const listed = await free[0]?.list(user);
+    const names = await direct.zrange(`holdfast:p:{${owner}}`, "0", "-1");
+    const gone = names.filter((name) => !listed?.some(({ id }) => id === name));
+    if (gone.length === 0 || tries === 20) return { names, gone };
+    await delay(50);
+  }
+}
+
 /** @type {string[]} */
 const faults = [];
 let live = 0;
@@ -192,10 +208,7 @@ for (const [user, listed] of before) {
   if (JSON.stringify(still(listed)) !== JSON.stringify(alive.sort())) {
     faults.push(`${user}: ${listed.length} listed, ${alive.length} live`);
   }
-  // The names themselves, healed by the list above.
-  const owner = createHash("sha256").update(`holdfast principal\0${user}`).digest("base64url");
-  const names = await direct.zrange(`holdfast:p:{${owner}}`, "0", "-1");
-  const gone = names.filter((id) => !listed.includes(id));
+  const { names, gone } = await namesOf(user);
   if (JSON.stringify(still(names)) !== JSON.stringify(alive) || gone.length > 0) {
     faults.push(`${user}: ${names.length} names, ${alive.length} live`);
   }
