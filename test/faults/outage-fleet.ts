@@ -8,6 +8,7 @@ import { expect } from "vitest";
 import { createSessions, type SessionOptions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { type Answer, Browser } from "../support/browser.ts";
+import { expectTook } from "../support/in-time.ts";
 import { type Framework, type OutageServer, type Seen, three } from "./outage-servers.ts";
 
 /** What a request may wait for the store in these tests; the default of the package. */
@@ -190,7 +191,7 @@ function expectInTime(answers: readonly Timed[]): void {
   const late = lateMs();
   const { ms, member, path } = answers.toSorted((a, b) => b.ms - a.ms)[0] ?? { ms: 0 };
   const shown = `${Math.round(ms)} ms for ${path} on ${member?.title}; this process was late by ${late} ms`;
-  expect(ms, shown).toBeLessThanOrEqual(Math.min(latestMs, storeTimeoutMs + graceMs + waysOfAnAnswer * late));
+  expectTook(ms, Math.min(latestMs, storeTimeoutMs + graceMs + waysOfAnAnswer * late), shown);
 }
 
 /** The longest wait, whole ms. */

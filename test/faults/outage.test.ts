@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Browser } from "../support/browser.ts";
+import { expectTook } from "../support/in-time.ts";
 import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
 import { startProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import {
@@ -77,11 +78,11 @@ async function expectOutage(): Promise<string> {
     for (const member of fleet.members) open.push(await ask(member, "/public"));
   }
   expectServed(open);
-  expect(median(open)).toBeLessThanOrEqual(20);
+  expectTook(median(open), 20, "a public page, in the median");
   const refused = await fleet.all("/read");
   expectUnavailable(pick(refused, failing));
   expectAnonymous(pick(refused, anonymous));
-  expect(slowest(refused)).toBeLessThan(300);
+  expectTook(slowest(refused), 300, "an answer with the breaker open");
   return `slowest ${slowest(first.flat())} ms (this process late by ${lateMs()} ms), then a public page with cookie ${median(open).toFixed(1)} ms`;
 }
 
@@ -98,7 +99,7 @@ async function unaffected(): Promise<Timed[]> {
       strangers.push(await ask(member, path, new Browser(member.server.url)));
     }
   }
-  expect(median([...skipped, ...strangers])).toBeLessThan(100);
+  expectTook(median([...skipped, ...strangers]), 100, "what needs no store, in the median");
   return [...skipped, ...strangers];
 }
 
@@ -108,8 +109,8 @@ async function expectReturn(what: string, figures: string, patienceMs = 1_000): 
   const last = (form: Member["form"]): number =>
     Math.round(Math.max(...back.filter(({ member }) => member.form === form).map(({ ms }) => ms)));
   console.info(`${what}: ${figures}; back after ${last("URL")} ms (URL), ${last("own client")} ms (ioredis defaults)`);
-  expect(last("URL")).toBeLessThanOrEqual(1_000);
-  expect(last("own client")).toBeLessThanOrEqual(patienceMs);
+  expectTook(last("URL"), 1_000, "the return with a URL");
+  expectTook(last("own client"), patienceMs, "the return with a client of the user's");
   expectServed(await fleet.all("/set?after=yes"));
   const answers = await fleet.all("/read");
   expectSameSession(answers);
@@ -152,7 +153,7 @@ describe("Express 5, Koa 3 and Fastify 5, on a URL and on a client of the user's
     proxy.cut();
     const answers = (await Promise.all(under)).flat();
     expect(answers.map(({ answer }) => answer.status)).toEqual(answers.map(() => 200));
-    expect(slowest(answers)).toBeLessThanOrEqual(1_400);
+    expectTook(slowest(answers), 1_400, "an answer through a reset");
     const kept = { data: { during1: "yes", during3: "yes" } };
     for (const { answer } of await fleet.all("/read")) expect(answer.json()).toMatchObject(kept);
     await expectReturn("reset", `slowest ${slowest(answers)} ms`);
