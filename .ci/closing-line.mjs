@@ -7,7 +7,7 @@
 export default class ClosingLine {
   /**
    * @param {ReadonlyArray<import("vitest/node").TestModule>} modules
-   * @param {ReadonlyArray<import("@vitest/utils").SerializedError>} unhandled
+   * @param {ReadonlyArray<{ message: string }>} unhandled
    */
   onTestRunEnd(modules, unhandled) {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0, pending: 0 };

@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { freePort } from "./processes.mjs";
+import { freePort } from "./free-port.mjs";
 
 /**
  * @typedef {{ server: string, status: number, ms: number, method: string, path: string, retries: number }} Seen

@@ -12,8 +12,9 @@ import { realpathSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { startBalancer } from "./balancer.mjs";
+import { freePort } from "./free-port.mjs";
 import { startPanel } from "./panel.mjs";
-import { freePort, Processes } from "./processes.mjs";
+import { Processes } from "./processes.mjs";
 import { startSentinel } from "./sentinel.mjs";
 import { Watch } from "./watch.mjs";
 

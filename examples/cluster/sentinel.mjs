@@ -5,7 +5,8 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { freePort, until } from "./processes.mjs";
+import { freePort } from "./free-port.mjs";
+import { until } from "./processes.mjs";
 import { ask, info, startRedis } from "./redis.mjs";
 
 /**

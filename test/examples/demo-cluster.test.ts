@@ -12,8 +12,9 @@ import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { startChromium } from "../support/chromium.ts";
-import { freePort, until } from "../support/redis-server.ts";
+import { until } from "../support/redis-server.ts";
 import { lowContrast, pageWidth, tooWide } from "./in-page.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { expectTook } from "../support/in-time.ts";
-import { freePort, startRedis, until } from "../support/redis-server.ts";
+import { startRedis, until } from "../support/redis-server.ts";
 import { type Demo, frameworks, Visitor } from "./demo.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import * as auditLog from "../../examples/audit-log.js";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import * as csrfCsrf from "../../examples/csrf-csrf.js";
 import * as csrfSync from "../../examples/csrf-sync.js";
 import * as customStore from "../../examples/custom-store.js";
@@ -18,7 +19,7 @@ import * as passport from "../../examples/passport.js";
 import * as rememberMe from "../../examples/remember-me.js";
 import * as websocket from "../../examples/websocket.js";
 import { Browser, readSetCookie } from "../support/browser.ts";
-import { freePort, until } from "../support/redis-server.ts";
+import { until } from "../support/redis-server.ts";
 import { opened, playStep, scriptOf } from "./example.ts";
 
 const examples: Record<string, { start(port: number): Server | Promise<Server> }> = {

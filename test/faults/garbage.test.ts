@@ -58,7 +58,7 @@ interface Bench {
 }
 
 async function bench(framework: Framework, options: Partial<SessionOptions> = {}): Promise<Bench> {
-  const sessions = createSessions({ secret, store: redisStore(server.url), storeTimeout: "5s", ...options });
+  const sessions = createSessions({ secret, store: redisStore(server.url), storeTimeout: "15s", ...options });
   const rejected: SessionEvents["rejected"][] = [];
   sessions.on("rejected", (event) => void rejected.push(event));
   const app = await framework.start(sessions, routes);
@@ -166,6 +166,7 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       await redis.unlink(key);
       tally("T13", "corruptions by hand, over HTTP");
     },
+    60_000,
   );
 
   it("keys named __proto__ and constructor are data, and pollute nothing", async () => {
@@ -216,7 +217,7 @@ describe(`any bytes under the key (seed ${seed})`, () => {
   it(
     "random, cut short or changed: the user's own session or an anonymous one, one report, and writing works",
     async () => {
-      const sessions = createSessions({ secret, store: redisStore(server.url), storeTimeout: "5s" });
+      const sessions = createSessions({ secret, store: redisStore(server.url), storeTimeout: "15s" });
       onTestFinished(() => sessions.close());
       const rejected: SessionEvents["rejected"][] = [];
       sessions.on("rejected", (event) => void rejected.push(event));

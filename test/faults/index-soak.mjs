@@ -10,14 +10,14 @@
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { IncomingMessage } from "node:http";
-import { createServer, Socket } from "node:net";
+import { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { createSessions } from "holdfast";
 import { redisStore } from "holdfast/redis";
 import { Redis } from "ioredis";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -41,15 +41,6 @@ function randomBy(from) {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
-}
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 const port = await freePort();

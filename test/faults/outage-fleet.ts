@@ -218,7 +218,7 @@ export function recovery(members: readonly Member[], withinMs = 8_000): Promise<
           expectSameSession([timed]);
           return { member, ms };
         }
-        if (ms > withinMs) throw new Error(`${member.title} is not back after ${withinMs} ms`);
+        if (ms > withinMs) throw new Error(`too late: ${member.title} is not back after ${withinMs} ms`);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }),

@@ -30,6 +30,7 @@ const everyMs = 30;
 
 let redis: RedisServer;
 let fleet: Fleet;
+let load: Load | undefined;
 const unhandled: unknown[] = [];
 const note = (reason: unknown): void => void unhandled.push(reason);
 
@@ -46,6 +47,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await load?.stop();
+  load = undefined;
   await fleet.stop();
   process.off("unhandledRejection", note);
   process.off("uncaughtExceptionMonitor", note);
@@ -130,7 +133,7 @@ function expectQuick(answers: readonly Timed[], what: string, calm: number): voi
 describe("Express 5, Koa 3 and Fastify 5 under load", () => {
   it("Redis killed and then hung: nothing piles up, memory stays flat, no false 200, the same sessions afterwards", async () => {
     fleet = await Fleet.start(redis.port, { policies: ["fail"] });
-    const load = new Load();
+    load = new Load();
     await delay(1_500);
     const served = load.take();
     expectServed(served);

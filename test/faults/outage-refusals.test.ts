@@ -5,9 +5,10 @@
 import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { Browser } from "../support/browser.ts";
 import { expectTook } from "../support/in-time.ts";
-import { freePort, type RedisServer, startRedis, until } from "../support/redis-server.ts";
+import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
 import {
   ask,
   expectAnonymous,

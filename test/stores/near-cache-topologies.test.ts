@@ -3,11 +3,12 @@ import slotOf from "cluster-key-slot";
 import { Cluster, Redis } from "ioredis";
 import { Cluster as Cluster5 } from "ioredis5";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import type { Store, StoreRecord } from "../../src/store.ts";
 import { nearCache } from "../../src/stores/near-cache.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { call, liveRecord, untilServing } from "../support/near-caches.ts";
-import { freePort, type RedisServer, startRedis, until } from "../support/redis-server.ts";
+import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
 import { type RedisCluster, type RedisSentinel, startCluster, startSentinel } from "../support/redis-topologies.ts";
 
 const tuned = {

@@ -63,8 +63,8 @@ describe.each([
     client.disconnect();
     await server.restart();
     await expect(store.read(key, within(500))).rejects.toMatchObject({ code: "ERR_SESSION_STORE" });
-    // ioredis calls an ended client that was waiting "reconnecting" for ever.
-    expect(client.status).toBe("reconnecting");
+    // ioredis calls an ended client that was waiting "reconnecting" for ever; on its way already, it has an end.
+    expect(["reconnecting", "end"]).toContain(client.status);
   });
 });
 

@@ -9,8 +9,9 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { type Program, startProgram } from "./program.ts";
-import { freePort, until } from "./redis-server.ts";
+import { until } from "./redis-server.ts";
 
 const configurations = fileURLToPath(new URL("../../examples/cluster/", import.meta.url));
 

@@ -8,9 +8,9 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import type { Balancer } from "./haproxy.ts";
 import { startProgram } from "./program.ts";
-import { freePort } from "./redis-server.ts";
 
 const configurations = new URL("../../examples/cluster/", import.meta.url);
 

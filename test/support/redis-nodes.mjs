@@ -4,7 +4,8 @@
  * master is not known here. Called by `redis-sentinels.mjs` and `redis-cluster.mjs`.
  */
 import { connect, createServer } from "node:net";
-import { freePort, listenOn, RedisProcess } from "./redis-processes.mjs";
+import { freePort } from "../../examples/cluster/free-port.mjs";
+import { listenOn, RedisProcess } from "./redis-processes.mjs";
 
 /**
  * What both kinds of fleet offer. Any node can be killed, hung, cut off and revived; who is master now, and whether all

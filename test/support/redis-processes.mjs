@@ -7,20 +7,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
-
-/** A port of the loopback that was free a moment ago. */
-export async function freePort() {
-  const probe = createServer();
-  const port = await listenOn(probe);
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
 
 /**
  * Listens on a free port of the loopback, and resolves to it.

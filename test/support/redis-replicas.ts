@@ -2,7 +2,9 @@
  * A master with replicas, each behind a proxy that can stall replication: single, and in a Cluster. Nobody fails over by
  * himself here: a test promotes whom it wants. Called by the tests of durability and of reads from replicas.
  */
-import { freePort, type RedisServer, startRedis, until } from "./redis-server.ts";
+
+import { freePort } from "../../examples/cluster/free-port.mjs";
+import { type RedisServer, startRedis, until } from "./redis-server.ts";
 import { type RedisCluster, startCluster } from "./redis-topologies.ts";
 import { startProxy, type TcpProxy } from "./tcp-proxy.ts";
 

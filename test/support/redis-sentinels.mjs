@@ -3,8 +3,10 @@
  * A master, its replicas and their Sentinels, as production runs them. Plain Node. Called by the failover tests and by
  * long runs; `redis-topologies.ts` has a small one for the store's contract.
  */
+
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { makeNodes, replicationOf, stopAll } from "./redis-nodes.mjs";
-import { freePort, RedisProcess, waitFor } from "./redis-processes.mjs";
+import { RedisProcess, waitFor } from "./redis-processes.mjs";
 
 /**
  * @typedef {import("./redis-nodes.mjs").Fleet} Fleet

@@ -5,9 +5,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { type Monitor, rawCommand, startMonitor, until } from "./redis-wire.ts";
 
 export { type Monitor, rawCommand, until } from "./redis-wire.ts";
@@ -45,18 +46,6 @@ export interface StartOptions {
   port?: number;
   /** A whole redis.conf in place of the usual arguments; `args` still follow it. For Sentinel. */
   config?: (port: number) => string;
-}
-
-/** A port of the loopback that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  probe.close();
-  await once(probe, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 async function answersPing(port: number): Promise<boolean> {

@@ -2,7 +2,9 @@
  * Several real redis-servers that belong together: a Cluster of masters, and a master with replica and Sentinel.
  * Ready when they resolve; ended with `stop()`, or with the test process. No test logic.
  */
-import { freePort, type RedisServer, rawCommand, startRedis, until } from "./redis-server.ts";
+
+import { freePort } from "../../examples/cluster/free-port.mjs";
+import { type RedisServer, rawCommand, startRedis, until } from "./redis-server.ts";
 
 /** A running Cluster of masters that share all slots. */
 export interface RedisCluster {

@@ -5,7 +5,8 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { freePort, Processes, until } from "../../../examples/cluster/processes.mjs";
+import { freePort } from "../../../examples/cluster/free-port.mjs";
+import { Processes, until } from "../../../examples/cluster/processes.mjs";
 import { startSentinel } from "../../../examples/cluster/sentinel.mjs";
 import { startNetwork } from "./network.mjs";
 import { startRedisCluster } from "./redis-cluster.mjs";

@@ -3,7 +3,9 @@
  * Redis Cluster as processes of the chaos run: three masters with a replica each, every one of them behind a proxy of
  * the network, for clients and for its bus. Called by `cluster.mjs`; its counterpart is `examples/cluster/sentinel.mjs`.
  */
-import { freePort, until } from "../../../examples/cluster/processes.mjs";
+
+import { freePort } from "../../../examples/cluster/free-port.mjs";
+import { until } from "../../../examples/cluster/processes.mjs";
 import { ask, info, startRedis } from "../../../examples/cluster/redis.mjs";
 
 /**

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { freePort } from "../../../examples/cluster/free-port.mjs";
 
 /**
  * @typedef {Awaited<ReturnType<typeof startFleet>>} Fleet
@@ -25,13 +26,6 @@ async function listening(server, port = 0) {
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("no port");
   return address.port;
-}
-
-async function freePort() {
-  const probe = createServer();
-  const port = await listening(probe);
-  probe.close();
-  return port;
 }
 
 async function startRedis() {
