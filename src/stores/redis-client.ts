@@ -11,7 +11,7 @@ import { SessionError } from "../errors.ts";
 import { type ConnectionSettings, parseRedisUrl } from "./redis-url.ts";
 
 /** What the store listens to. */
-export type RedisEvent = "connecting" | "ready" | "close" | "end" | "error";
+export type RedisEvent = "connecting" | "connect" | "ready" | "close" | "end" | "error";
 
 /** What the store uses of an ioredis `Redis` or `Cluster`, version 5 or 6. */
 export interface RedisLike {

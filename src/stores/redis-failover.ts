@@ -6,17 +6,22 @@
  * Where the Sentinels can't be reached, say nothing, or call the servers by names or other addresses (a NAT), everything
  * goes on as without it. Writes nothing, anywhere.
  */
+import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
 import type { RedisCommands } from "./redis-client.ts";
 
 /** What is used of the connections to the Sentinels. */
 interface Subscriber {
-  on(event: "message" | "error", listener: (...args: unknown[]) => void): unknown;
+  on(event: "message" | "error" | "ready" | "close", listener: (...args: unknown[]) => void): unknown;
+  call(command: string, ...args: string[]): Promise<unknown>;
   subscribe(...channels: string[]): Promise<unknown>;
   disconnect(): void;
 }
 
 const log = debuglog("holdfast");
+
+/** ioredis's events: the connection is there; its server says that it is ready, which one that hangs never does. */
+const connected = ["connect", "ready"] as const;
 
 /** A failover has a leader, who will choose a replica and promote it next, 100 ms or more later. */
 const began = "+elected-leader";
@@ -25,13 +30,19 @@ const promoted = "+promoted-slave";
 /** The master is another one now. */
 const switched = "+switch-master";
 /** Nothing came of it. */
-const aborted: readonly string[] = ["-failover-abort-no-good-slave", "-failover-abort-slave-timeout"];
+const aborted: readonly string[] = [
+  "-failover-abort-not-elected",
+  "-failover-abort-no-good-slave",
+  "-failover-abort-slave-timeout",
+];
 
 /** A master that was given up is trusted again when nothing more is heard of it for that long. */
 const underWayMs = 5_000;
 /** So long a Sentinel that has not heard yet may still name the old master. */
 const replacedMs = 10_000;
 const reconnectMs = 500;
+/** So long the first command waits for what the Sentinels say; after it, as if those that are silent were not there. */
+const firstWordMs = 500;
 
 /** Which masters the Sentinels gave up, for one client that they lead to the master. */
 export class FailoverWatch {
@@ -51,16 +62,31 @@ export class FailoverWatch {
   readonly #said = new Map<number, { until: number; to?: string }>();
   /** Whom the client was connected to: where the Sentinels call the servers otherwise, what they say can't be compared. */
   readonly #seen = new Set<string>();
+  /** Which Sentinels have not said yet whether a failover is under way: one that began before they were listened to. */
+  readonly #unheard = new Set<number>();
+  readonly #onHeard: () => void;
+  readonly #patience: NodeJS.Timeout;
   #heardAt = Number.NEGATIVE_INFINITY;
 
-  constructor(client: RedisCommands) {
+  /** `onHeard` is called when `isInformed` has come true. */
+  constructor(client: RedisCommands, onHeard: () => void) {
     this.#client = client;
+    this.#onHeard = onHeard;
     const options = new Map<string, unknown>(Object.entries(client.options));
     this.#name = String(options.get("name"));
     const sentinels: unknown = options.get("sentinels");
     for (const sentinel of Array.isArray(sentinels) ? sentinels : []) this.#listen(sentinel, options);
-    client.on("ready", this.#leave);
+    this.#patience = setTimeout(() => {
+      for (const from of this.#unheard) this.#settle(from);
+    }, firstWordMs);
+    this.#patience.unref();
+    for (const event of connected) client.on(event, this.#leave);
     this.#leave();
+  }
+
+  /** Whether each Sentinel has said if it is replacing the master; who can't be reached is not waited for. */
+  get isInformed(): boolean {
+    return this.#unheard.size === 0;
   }
 
   /** Whether the connection leads to a master that was given up. */
@@ -82,7 +108,8 @@ export class FailoverWatch {
 
   /** Ends the connections to the Sentinels. */
   close(): void {
-    this.#client.off("ready", this.#leave);
+    clearTimeout(this.#patience);
+    for (const event of connected) this.#client.off(event, this.#leave);
     for (const subscriber of this.#subscribers) subscriber.disconnect();
   }
 
@@ -102,6 +129,10 @@ export class FailoverWatch {
       enableReadyCheck: false,
       enableOfflineQueue: true,
       enableAutoPipelining: false,
+      autoResendUnfulfilledCommands: false,
+      autoResubscribe: false,
+      // `#ask` subscribes each connection anew, and reads a reply as version 2 of the protocol gives it: a list.
+      protocol: 2,
       readOnly: false,
       connectTimeout: 1_000,
       commandTimeout: undefined,
@@ -110,10 +141,36 @@ export class FailoverWatch {
       retryStrategy: () => reconnectMs,
     }) as Subscriber; // what `duplicate` makes in both versions
     const from = this.#subscribers.push(subscriber) - 1;
+    this.#unheard.add(from);
     subscriber.on("error", (error) => log("sentinel: %s", error));
     subscriber.on("message", (channel, words) => this.#hear(from, String(channel), String(words)));
-    // Each later connection is subscribed by ioredis.
-    subscriber.subscribe(began, promoted, switched, ...aborted).catch((error: unknown) => log("sentinel: %s", error));
+    subscriber.on("ready", () => this.#ask(from, subscriber));
+    subscriber.on("close", () => this.#settle(from));
+  }
+
+  /** On each connection: what is under way, then what comes. One that subscribes may ask nothing more. */
+  #ask(from: number, subscriber: Subscriber): void {
+    const failed = (error: unknown): void => log("sentinel: %s", error);
+    subscriber
+      .call("SENTINEL", "MASTER", this.#name)
+      .then((answer) => this.#hearState(from, answer), failed)
+      .finally(() => this.#settle(from));
+    subscriber.subscribe(began, promoted, switched, ...aborted).catch(failed);
+  }
+
+  /** It has said what it knows, or is not there to say it. */
+  #settle(from: number): void {
+    if (this.#unheard.delete(from) && this.isInformed) this.#onHeard();
+  }
+
+  /** Names and values in turn. A Sentinel that leads a failover, or wants to, has a flag for it until the switch. */
+  #hearState(from: number, answer: unknown): void {
+    const fields: readonly unknown[] = Array.isArray(answer) ? answer : [];
+    const field = (name: string): string => String(fields[fields.indexOf(name) + 1]);
+    if (!field("flags").split(",").includes("failover_in_progress")) return;
+    log("sentinel: a failover was under way");
+    this.#hearElection(from, `${field("ip")}:${field("port")}`, true);
+    this.#leave();
   }
 
   /**
@@ -157,23 +214,30 @@ export class FailoverWatch {
     this.#givenUp.set(`${from} ${master}`, this.#heardAt + forMs);
   }
 
-  /** What is under way has no answer yet, and must not get one from a master that was given up. */
+  /**
+   * What is under way has no answer yet, and must not get one from a master that was given up. One that hangs would not
+   * end the connection with us: it is cut, so that the search for the new master begins at once.
+   */
   readonly #leave = (): void => {
-    if (this.#client.status === "ready") this.#seen.add(addressOf(this.#client));
-    if (this.#client.status === "ready" && this.isReplaced) this.#client.disconnect(true);
+    const { status } = this.#client;
+    if (status === "ready") this.#seen.add(addressOf(this.#client));
+    if ((status !== "ready" && status !== "connect") || !this.isReplaced) return;
+    const stream: unknown = Reflect.get(this.#client, "stream");
+    this.#client.disconnect(true);
+    if (stream instanceof Duplex) stream.destroy();
   };
 }
 
-/** Watches for a client that Sentinels lead to the master; `undefined`: they don't. */
-export function watchFailovers(client: RedisCommands): FailoverWatch | undefined {
+/** Watches for a client that Sentinels lead to the master; `undefined`: they don't. `onHeard`: as of `FailoverWatch`. */
+export function watchFailovers(client: RedisCommands, onHeard: () => void): FailoverWatch | undefined {
   const options = new Map<string, unknown>(Object.entries(client.options));
   if (!Array.isArray(options.get("sentinels")) || options.get("role") === "slave") return undefined;
-  return new FailoverWatch(client);
+  return new FailoverWatch(client, onHeard);
 }
 
-/** Whether commands may be sent: the client is connected, and not to a master that was given up. */
+/** Whether commands may be sent: the client is connected, and not to a master that was, or may have been, given up. */
 export function isUsable(client: RedisCommands, watch: FailoverWatch | undefined): boolean {
-  return client.status === "ready" && watch?.isReplaced !== true;
+  return client.status === "ready" && (watch === undefined || (watch.isInformed && !watch.isReplaced));
 }
 
 /** Whom the client is connected to, as Sentinels write it. */

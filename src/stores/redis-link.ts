@@ -80,7 +80,7 @@ export class RedisLink {
     this.#lanes = settings.lanes;
     this.#runScript = settings.runScript;
     this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
-    this.#failovers = watchFailovers(client);
+    this.#failovers = watchFailovers(client, () => this.#wake());
     this.#wasClosed = client.status === "end";
     client.on("connecting", this.#onConnecting);
     client.on("ready", this.#onReady);

@@ -2,10 +2,12 @@
  * Which master the store trusts, by what the Sentinels say: told here by two Redis servers in their place, on which the
  * test publishes word for word what Sentinels publish. With real ones: `redis-failover.test.ts`.
  */
+import { createServer } from "node:net";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { FailoverWatch } from "../../src/stores/redis-failover.ts";
 import { until } from "../support/deferred.ts";
+import { freePort, listenOn } from "../support/redis-processes.mjs";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 let master: RedisServer;
@@ -21,13 +23,13 @@ afterAll(async () => {
 const other = "127.0.0.1 7002";
 
 async function setUp() {
-  const own = new Redis(master.port);
+  const own = new Redis(master.port, { disconnectTimeout: 60_000 });
   const speakers = tellers.map(({ port }) => new Redis(port));
   const sentinels = tellers.map(({ port }) => ({ host: "127.0.0.1", port }));
   // The client that such Sentinels would have led to `master`.
   const client = Object.create(own, { options: { value: { ...own.options, sentinels, name: "sessions" } } });
   await own.ping();
-  const watch = new FailoverWatch(client);
+  const watch = new FailoverWatch(client, () => undefined);
   onTestFinished(() => {
     watch.close();
     for (const connection of [own, ...speakers]) connection.disconnect();
@@ -50,6 +52,15 @@ it("a master is left when a failover of it has a leader, and trusted again when 
   expect(watch.isReplaced).toBe(false);
   await say(0, "+elected-leader", `master sessions ${here}`, true);
   await say(0, "-failover-abort-no-good-slave", `master sessions ${here}`, false);
+});
+
+it("one that hangs is left at once, not when it ends its side of the connection", async () => {
+  const { own, say, here } = await setUp();
+  master.pause();
+  onTestFinished(() => master.resume());
+  const isClosed = new Promise((resolve) => own.once("close", resolve));
+  await say(0, "+elected-leader", `master sessions ${here}`, true);
+  await isClosed;
 });
 
 it("the others of its group are trusted as what the Sentinels agree on", async () => {
@@ -81,4 +92,32 @@ it("what Sentinels say of servers under other addresses, or of another group, de
   await say(0, "+elected-leader", `master jobs ${here}`, false);
   // What came before it on this connection has been heard.
   await say(0, "+elected-leader", `master sessions ${here}`, true);
+});
+
+it("a Sentinel that is gone is not waited for, and one that says nothing half a second", async () => {
+  const silent = createServer((socket) => socket.on("error", () => undefined));
+  const [gone, mute] = [await freePort(), await listenOn(silent)];
+  const own = new Redis(master.port);
+  onTestFinished(() => {
+    own.disconnect();
+    silent.close();
+  });
+  await own.ping();
+  const informed = async (ports: readonly number[]): Promise<number> => {
+    const sentinels = ports.map((port) => ({ host: "127.0.0.1", port }));
+    const client = Object.create(own, { options: { value: { ...own.options, sentinels, name: "sessions" } } });
+    const from = performance.now();
+    let watch: FailoverWatch | undefined;
+    await new Promise<void>((resolve) => {
+      watch = new FailoverWatch(client, resolve);
+      expect(watch.isInformed).toBe(false);
+    });
+    expect(watch?.isInformed).toBe(true);
+    watch?.close();
+    return performance.now() - from;
+  };
+  const [speaking = 0] = tellers.map(({ port }) => port);
+  const [whereOneIsGone, whereOneIsMute] = [await informed([gone, speaking]), await informed([mute, speaking])];
+  expect(whereOneIsMute).toBeGreaterThan(490);
+  expect(whereOneIsGone).toBeLessThan(whereOneIsMute);
 });
