@@ -18,6 +18,12 @@ import { ask, info, startRedis } from "./redis.mjs";
 
 /** What the Sentinels call the master. */
 const group = "sessions";
+/**
+ * How often Sentinels ask, in ms, for a `down-after` below a second or two; Redis 7.0 and later, no line of sentinel.conf.
+ * As it is, they ask a new master for the first time when such a `down-after` is over, and hold it to be down for being
+ * silent; and what they know of a replica may be ten seconds old, too old to promote it by.
+ */
+const paceForShortDownAfter = ["PING-PERIOD", "300", "INFO-PERIOD", "1000"];
 
 /**
  * @param {import("./processes.mjs").Processes} processes
@@ -66,6 +72,7 @@ export async function startSentinel(processes, options = {}) {
       writeFileSync(file, `${lines.join("\n")}\n`);
       await processes.start(name, { command: "redis-sentinel", args: [file] });
       await processes.ready(name, async () => (await ask(port, "PING")) === "PONG");
+      await ask(port, "SENTINEL", "DEBUG", ...paceForShortDownAfter).catch(() => undefined);
       return { name, port };
     }),
   );

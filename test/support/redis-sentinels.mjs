@@ -47,6 +47,9 @@ export async function startSentinels(options = {}) {
       sentinels.push(new RedisProcess(await freePort(), lines, ["--sentinel"]));
     }
     await Promise.all(sentinels.map((sentinel) => sentinel.start()));
+    // What a `down-after` below a second or two needs: why is in `examples/cluster/sentinel.mjs`.
+    const pace = ["PING-PERIOD", 300, "INFO-PERIOD", 1_000];
+    await Promise.all(sentinels.map((each) => each.command("SENTINEL", "DEBUG", ...pace)));
     const group = new SentinelGroup(name, nodes, sentinels);
     await group.settled();
     return group;
