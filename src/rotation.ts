@@ -188,11 +188,14 @@ async function create(
   const result = await callStore(state.context, budget, call, (store, options) =>
     store.write(id, record, expected, options),
   );
-  if (!result.ok && result.current?.kind === "ended") {
+  if (result.ok) return { ...record, version: result.version, content };
+  const { current } = result;
+  if (current?.kind === "ended") {
     // Its name was read by who ended all of the user's sessions.
     state.end("revoked");
     throw endedMeanwhile();
   }
-  if (!result.ok) throw idInUse();
-  return { ...record, version: result.version, content };
+  if (expected === "absent") throw idInUse();
+  // Nobody else knows this id: what it was given a moment ago is gone with the server that acknowledged it.
+  return create(state, budget, id, content, current?.kind === "live" ? current.version : "absent");
 }

@@ -5,6 +5,7 @@ import {
   type SessionEvents,
   type SessionOptions,
   type Sessions,
+  type Store,
 } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 import { Client } from "../support/exchange.ts";
@@ -255,6 +256,30 @@ describe("renew()", () => {
     expect(request.exchange.setCookies).toHaveLength(1);
     client.keep(request.exchange);
     await client.request((session) => expect({ ...session }).toEqual({ user: "alice", cart: ["pen"] }));
+  });
+
+  it.each([
+    ["the new record", 1, [2]],
+    ["what another request saved", 3, [2, 4]],
+  ] as const)("is whole where a failover dropped %s, acknowledged before", async (_, dropped, saves) => {
+    const inner = memoryStore();
+    let writes = 0;
+    const store: Store = {
+      ...probeStore(inner),
+      write: async (key, record, expected, call) => {
+        writes += 1;
+        for (const at of saves)
+          if (at === writes) await other.request((session) => Object.assign(session, { [`late${at}`]: 1 }));
+        if (writes === dropped) return { ok: true, version: "never-stored" };
+        return inner.write(key, record, expected, call);
+      },
+    };
+    const client = await signedIn(createSessions({ secret, store: inner }));
+    const other = client.twin();
+    const login = new Client(createSessions({ secret, store }), client.cookie);
+    await login.request((session) => session.renew());
+    const late = Object.fromEntries(saves.map((at) => [`late${at}`, 1]));
+    await login.request((session) => expect({ ...session }).toEqual({ user: "alice", cart: ["pen"], ...late }));
   });
 
   it("that fails once another request has saved leaves the old id with what was saved, and the browser with that id", async () => {
