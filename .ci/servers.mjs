@@ -16,6 +16,7 @@ export const servers = [
   { command: "chromium", package: "chromium" },
   { command: "haproxy", package: "haproxy" },
   { command: "nginx", package: "nginx" },
+  { command: "openssl", package: "openssl" },
 ];
 
 /**

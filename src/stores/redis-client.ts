@@ -5,6 +5,7 @@
  * ioredis is an optional peer: nothing here imports it until a URL asks for it.
  */
 import { createRequire } from "node:module";
+import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
 import keySlot from "cluster-key-slot";
 import { SessionError } from "../errors.ts";
@@ -101,6 +102,16 @@ export function wakeClient(client: RedisLike): void {
   Reflect.set(client, "reconnectTimeout", null);
   // A failure comes back as a state, and with the client's own next pause.
   client.connect().catch(() => undefined);
+}
+
+/**
+ * Ends a client for good. A TLS handshake that is cut short may fail twice, and ioredis listens for one error: the second
+ * would end the process.
+ */
+export function endClient(client: { disconnect(): void }): void {
+  const stream: unknown = Reflect.get(client, "stream");
+  if (stream instanceof Duplex) stream.on("error", () => undefined);
+  client.disconnect();
 }
 
 /**

@@ -8,7 +8,7 @@
  */
 import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
-import type { RedisCommands } from "./redis-client.ts";
+import { endClient, type RedisCommands } from "./redis-client.ts";
 
 /** What is used of the connections to the Sentinels. */
 interface Subscriber {
@@ -110,7 +110,7 @@ export class FailoverWatch {
   close(): void {
     clearTimeout(this.#patience);
     for (const event of connected) this.#client.off(event, this.#leave);
-    for (const subscriber of this.#subscribers) subscriber.disconnect();
+    for (const subscriber of this.#subscribers) endClient(subscriber);
   }
 
   #listen(sentinel: object, options: ReadonlyMap<string, unknown>): void {

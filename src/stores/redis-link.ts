@@ -8,7 +8,7 @@
  * Budget: when a command may be sent, and whether its answer counts, is one decision; half of it elsewhere is half read.
  */
 import { SessionError } from "../errors.ts";
-import { isGivenUp, mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
+import { endClient, isGivenUp, mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
 import { reportServer } from "./redis-client-check.ts";
 import type { RedisClock } from "./redis-clock.ts";
 import { type FailoverWatch, isUsable, watchFailovers } from "./redis-failover.ts";
@@ -195,7 +195,7 @@ export class RedisLink {
       const goodbye = this.#client.quit().catch(() => undefined);
       await atMost(goodbye, quitWithinMs);
     }
-    this.#client.disconnect();
+    endClient(this.#client);
   }
 
   #announce(call: TrackedCall, era: Era | undefined): void {
