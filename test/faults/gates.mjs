@@ -60,6 +60,7 @@ const gates = [
       "test/faults/response-matrix-streams.test.ts",
     ],
   },
+  { name: "T17", what: "floods", tests: ["test/security/flood.test.ts"] },
   { name: "T18", what: "expiry", tests: ["test/races/expiry.test.ts", "test/unit/lifetimes.test.ts"] },
   { name: "T19", what: "planted bugs", tests: ["test/faults/checker.test.ts"], pattern: "the checker catches" },
 ];
