@@ -9,6 +9,7 @@ import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
 import keySlot from "cluster-key-slot";
 import { SessionError } from "../errors.ts";
+import type { Subscriber } from "./redis-subscriber.ts";
 import { type ConnectionSettings, parseRedisUrl } from "./redis-url.ts";
 
 /** What the store listens to. */
@@ -35,6 +36,8 @@ export interface RedisCommands extends RedisLike {
   evalBuffer(lua: string, keyCount: number, ...args: (string | Buffer)[]): Promise<unknown>;
   /** Which node of a Cluster holds a key, where the client tells itself. */
   shardOf?(key: string): string;
+  /** A connection of its own that hears what is published, where the client is not ioredis's. */
+  subscriber?(): Promise<Subscriber>;
 }
 
 const log = debuglog("holdfast");

@@ -4,7 +4,9 @@
  * otherwise leaves it as it is. Called where a client is handed in.
  */
 import keySlot from "cluster-key-slot";
+import { nodeRedisSubscriber } from "./node-redis-subscriber.ts";
 import type { RedisCommands, RedisEvent } from "./redis-client.ts";
+import type { Subscriber } from "./redis-subscriber.ts";
 
 type Arguments = (string | Buffer)[];
 
@@ -101,6 +103,12 @@ class NodeRedisFace implements RedisCommands {
     const master: unknown = Reflect.get(shard, "master");
     const address: unknown = typeof master === "object" && master !== null ? Reflect.get(master, "address") : undefined;
     return typeof address === "string" ? address : "";
+  }
+
+  async subscriber(): Promise<Subscriber> {
+    // Which nodes there are, a Cluster and a Sentinel know once they have connected.
+    if (this.status === "wait") await this.connect();
+    return nodeRedisSubscriber(this.#client);
   }
 
   async getBuffer(key: string): Promise<Buffer | null> {

@@ -17,7 +17,7 @@ import { openClient, type RedisCommands, type RedisLike, shardOf } from "./redis
 import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
 import { DurableWrites } from "./redis-durability.ts";
-import { canListen, endingMessage, RedisEndings } from "./redis-endings.ts";
+import { endingMessage, RedisEndings } from "./redis-endings.ts";
 import { RedisExpiry } from "./redis-expiry.ts";
 import { replyCode } from "./redis-failures.ts";
 import type { NodeRedisLike } from "./redis-from-node-redis.ts";
@@ -82,14 +82,14 @@ interface Settings {
   lanes?: RedisLanes;
 }
 
-/** A store with all capabilities; with a node-redis client without `endings`: other nodes' ends show at the next read. */
-export type CapableStore = TrackableStore & Indexed & Partial<Announcing> & Expiring;
+/** A store with all capabilities. */
+export type CapableStore = TrackableStore & Indexed & Announcing & Expiring;
 
 const otherType = "a Redis key that is no string";
 
-class RedisStore implements TrackableStore, TrackedStore, Indexed, Partial<Announcing>, Expiring {
+class RedisStore implements TrackableStore, TrackedStore, Indexed, Announcing, Expiring {
   readonly principals: PrincipalIndex;
-  readonly endings?: Endings;
+  readonly endings: Endings;
   readonly expiries: ExpiryIndex;
   readonly #channel: string;
   readonly #client: RedisCommands;
@@ -110,7 +110,7 @@ class RedisStore implements TrackableStore, TrackedStore, Indexed, Partial<Annou
     this.#link = new RedisLink(client, { isOwn, clock: own, ...(lanes === undefined ? {} : { lanes }) });
     const keys = { link: this.#link, prefix, scriptTime: this.#scriptTime };
     this.#channel = `${prefix}ended`;
-    if (canListen(client)) this.endings = new RedisEndings(client, this.#channel);
+    this.endings = new RedisEndings(client, this.#channel);
     this.expiries = new RedisExpiry(keys);
     this.principals = new RedisIndex(keys);
   }

@@ -1,13 +1,17 @@
 /** The Redis store keeps the store contract with node-redis clients too, and comes through the same faults. */
 import { createClient, createCluster, createSentinel } from "redis";
-import { createClient as createClient5, createCluster as createCluster5 } from "redis5";
+import {
+  createClient as createClient5,
+  createCluster as createCluster5,
+  createSentinel as createSentinel5,
+} from "redis5";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { createSessions } from "../../src/index.ts";
+import { createSessions, type Sessions } from "../../src/index.ts";
 import { type NodeRedisLike, redisStore } from "../../src/stores/redis.ts";
 import { runStoreContract } from "../contract/store.ts";
 import { until } from "../support/deferred.ts";
 import { Client } from "../support/exchange.ts";
-import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { type RedisServer, rawCommand, startRedis } from "../support/redis-server.ts";
 import { type RedisCluster, type RedisSentinel, startCluster, startSentinel } from "../support/redis-topologies.ts";
 import { startProxy } from "../support/tcp-proxy.ts";
 
@@ -37,7 +41,16 @@ const clients: Record<string, () => NodeRedisLike> = {
   "a node-redis 6 Cluster": () => createCluster({ rootNodes: rootNodes() }),
   "a node-redis 5 Cluster": () => createCluster5({ rootNodes: rootNodes() }),
   "node-redis 6 behind Sentinel": () => createSentinel({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
+  "node-redis 5 behind Sentinel": () => createSentinel5({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
 };
+
+/** Ends every connection that hears what is published, of whichever server the client is of. */
+async function cutSubscribers(what: string): Promise<void> {
+  const nodes = what.includes("Cluster")
+    ? cluster.startupNodes
+    : [what.includes("Sentinel") ? sentinel.master : single];
+  await Promise.all(nodes.map(({ port }) => rawCommand(port, ["CLIENT", "KILL", "TYPE", "pubsub"])));
+}
 
 for (const [what, make] of Object.entries(clients)) {
   describe(what, () => {
@@ -53,6 +66,45 @@ for (const [what, make] of Object.entries(clients)) {
     });
   });
 }
+
+it.each(Object.keys(clients))(
+  "%s: an end on another node is heard, and looked up where the connection was cut meanwhile",
+  async (what) => {
+    prefixes += 1;
+    const made = [clients[what]?.(), clients[what]?.()].flatMap((client) => client ?? []);
+    const [here, there] = made.map((client) =>
+      createSessions({ secret, store: redisStore(client, { prefix: `t${prefixes}:` }), storeTimeout: "10s" }),
+    ) as [Sessions, Sessions]; // one each
+    onTestFinished(async () => {
+      await Promise.all([here.close(), there.close()]);
+      for (const client of made) client.destroy();
+    });
+    const id = async (): Promise<string> => {
+      let made = "";
+      await new Client(here).request(async (session) => {
+        await session.save();
+        made = session.id;
+      });
+      return made;
+    };
+    const heard: string[] = [];
+    there.on("destroyed", ({ id }) => void heard.push(id));
+    await until(async () => {
+      await here.destroy(await id());
+      return heard.length > 0;
+    }, "the node to hear");
+    const told: string[] = [];
+    const [first, second] = [await id(), await id()];
+    for (const one of [first, second]) there.watch(one, (reason) => void told.push(`${one} ${reason}`));
+    await here.destroy(first);
+    await until(() => told.length > 0, "the first end");
+    await until(() => heard.includes(first), "the event of it");
+    await cutSubscribers(what);
+    await here.destroy(second);
+    await until(() => told.length > 1, "the second end");
+    expect(told).toEqual([`${first} revoked`, `${second} revoked`]);
+  },
+);
 
 const versions: readonly (readonly [string, (url: string) => NodeRedisLike])[] = [
   ["node-redis 6", (url) => createClient({ url, socket })],
