@@ -126,8 +126,8 @@ export class Sessions {
 
   /**
    * Tells once when a session ends, on whatever node: for web sockets. The watch follows a timed rotation, ends with
-   * `renew()` (`"renewed"`: let the client connect again), and looks the session up now, and again after each time that
-   * this node was cut off. It does not tell of a session that expires. Returns the function that ends the watch.
+   * `renew()` (`"renewed"`: let the client connect again), and looks the session up now, at its deadline (`"expired"`,
+   * up to a second late), and again after each time that this node was cut off. Returns the function that ends the watch.
    */
   watch(id: Session | string, watcher: EndWatcher): () => void {
     return this.#hearing.watch(idOf(id), watcher);

@@ -49,19 +49,20 @@ export async function follow(context: Context, budget: Budget, from: string, mov
   return { secret, id: publicIdOf(secret), record, isLedOn: true };
 }
 
-/** What a public id leads to, by the pointers alone. @throws {SessionError} `ERR_SESSION_STORE…` */
+/** What a public id leads to, by the pointers alone; `fresh`: as in `read`. @throws {SessionError} `ERR_SESSION_STORE…` */
 export async function readById(
   context: Context,
   budget: Budget,
   id: string,
+  how: { fresh?: boolean } = {},
 ): Promise<{ id: string; record: StoreRecord | undefined }> {
   let at = id;
-  let record = await read(context, budget, at);
+  let record = await read(context, budget, at, how);
   for (let hop = 0; hop < mostHops && record?.kind === "moved"; hop++) {
     const pointer = pointerOf(record);
     if (pointer === undefined) break;
     at = pointer.id;
-    record = await read(context, budget, at);
+    record = await read(context, budget, at, how);
   }
   return { id: at, record };
 }

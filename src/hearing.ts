@@ -1,11 +1,13 @@
 /**
  * Hearing of ends that other nodes brought about: the store's endings become `destroyed` events here, and who watches an
- * id (a web socket) is told. After a gap every watched id is looked up again. Nothing runs before somebody listens.
+ * id (a web socket) is told. A watched id is looked up when the watch begins, after each gap, and at its deadline, which
+ * nobody announces. Nothing runs before somebody listens.
  */
 import type { Context } from "./context.ts";
 import { Budget } from "./deadline.ts";
 import type { Ending } from "./endings.ts";
 import { readById } from "./following.ts";
+import { cut } from "./lifetimes.ts";
 import type { EndReason } from "./store.ts";
 
 /** Told once, when the session that it watches has ended; `"unknown"`: nobody can tell why any more. */
@@ -14,11 +16,16 @@ export type EndWatcher = (reason: EndReason | "unknown") => void;
 /** So many ids are looked up at once after a gap. */
 const batchSize = 50;
 const retryMs = 1_000;
+/** So often it is asked whether a deadline has come. */
+const tickMs = 1_000;
 
 /** One engine's ear. */
 export class Hearing {
   readonly #context: Context;
   readonly #watchers = new Map<string, Set<EndWatcher>>();
+  /** The deadlines of what is watched, as last seen; by the store's clock. */
+  readonly #deadlines = new Map<string, number>();
+  #tick: NodeJS.Timeout | undefined;
   #stop: (() => Promise<void>) | undefined;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -41,20 +48,23 @@ export class Hearing {
   /** Watches an id until its session ends, or the function that this returns is called. */
   watch(id: string, watcher: EndWatcher): () => void {
     this.begin();
+    this.#tick ??= setInterval(() => this.#lookAtDue(), tickMs).unref();
     const watchers = this.#watchers.get(id) ?? new Set();
     this.#watchers.set(id, watchers.add(watcher));
     // It may have ended since the caller read it.
     this.#lookAgain([id]);
     // A timed rotation may have moved it to another id meanwhile.
     return () => {
-      for (const [at, set] of this.#watchers) if (set.delete(watcher) && set.size === 0) this.#watchers.delete(at);
+      for (const [at, set] of this.#watchers) if (set.delete(watcher) && set.size === 0) this.#forget(at);
     };
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#retry);
+    clearInterval(this.#tick);
     this.#watchers.clear();
+    this.#deadlines.clear();
     await this.#stop?.();
   }
 
@@ -71,7 +81,7 @@ export class Hearing {
 
   #fire(id: string, reason: EndReason | "unknown"): void {
     const watchers = this.#watchers.get(id);
-    this.#watchers.delete(id);
+    this.#forget(id);
     for (const watcher of watchers ?? []) {
       try {
         watcher(reason);
@@ -79,6 +89,20 @@ export class Hearing {
         this.#context.events.fail("destroyed", error);
       }
     }
+  }
+
+  #forget(id: string): void {
+    this.#watchers.delete(id);
+    this.#deadlines.delete(id);
+    if (this.#watchers.size > 0) return;
+    clearInterval(this.#tick);
+    this.#tick = undefined;
+  }
+
+  /** Looks whether what should have ended by now lives on: other nodes extend it without a word. */
+  #lookAtDue(): void {
+    const now = this.#context.store.now();
+    this.#lookAgain([...this.#deadlines].filter(([, deadline]) => now >= deadline).map(([id]) => id));
   }
 
   #lookAgain(ids: readonly string[]): void {
@@ -95,24 +119,30 @@ export class Hearing {
   }
 
   async #lookUp(ids: readonly string[]): Promise<void> {
-    const { storeTimeoutMs } = this.#context.options;
     for (let from = 0; from < ids.length && !this.#isClosed; from += batchSize) {
-      const batch = ids.slice(from, from + batchSize);
-      await Promise.all(
-        batch.map(async (id) => {
-          const found = await readById(this.#context, new Budget(storeTimeoutMs), id);
-          if (found.record?.kind !== "live")
-            this.#fire(id, found.record?.kind === "ended" ? found.record.reason : "unknown");
-          else if (found.id !== id) this.#move(id, found.id);
-        }),
-      );
+      await Promise.all(ids.slice(from, from + batchSize).map((id) => this.#lookAt(id)));
     }
+  }
+
+  async #lookAt(id: string): Promise<void> {
+    const { options, store } = this.#context;
+    // A near cache may not have heard of the end yet that brings us here.
+    const found = await readById(this.#context, new Budget(options.storeTimeoutMs), id, { fresh: true });
+    const { record } = found;
+    if (record?.kind === "live") {
+      if (found.id !== id) this.#move(id, found.id);
+      if (this.#watchers.has(found.id)) this.#deadlines.set(found.id, cut(record.expiresAt, record.absoluteExpiresAt));
+      return;
+    }
+    const isPast = store.now() >= (this.#deadlines.get(id) ?? Number.POSITIVE_INFINITY);
+    this.#fire(id, record?.kind === "ended" ? record.reason : isPast ? "expired" : "unknown");
   }
 
   /** A timed rotation gave the session another id: the same session goes on. */
   #move(id: string, to: string): void {
     const moved = this.#watchers.get(id) ?? new Set();
     this.#watchers.delete(id);
+    this.#deadlines.delete(id);
     this.#watchers.set(to, new Set([...(this.#watchers.get(to) ?? []), ...moved]));
   }
 }

@@ -172,6 +172,47 @@ describe("watch()", () => {
   });
 });
 
+describe("watch() of a session that expires", () => {
+  it("tells every node that watches, at its deadline and not before, with no note of expiry and nobody else asking", async () => {
+    const clock = manualClock();
+    const [here, there] = nodes({ ttl: "1m", absoluteTimeout: "3m", touchInterval: 0, clock: () => clock.now() });
+    const [idle, active] = [await logIn(here), await logIn(there)];
+    const told: string[] = [];
+    for (const [name, node] of Object.entries({ here, there })) {
+      node.watch(idle.id, (reason) => void told.push(`${name}: idle ${reason}`));
+      node.watch(active.id, (reason) => void told.push(`${name}: active ${reason}`));
+    }
+    // Both nodes have looked for the first time.
+    await Promise.all([here, there].flatMap((node) => [node.get(idle.id), node.get(active.id)]));
+    clock.advance(59_999);
+    await active.client.request(() => {});
+    expect(told).toEqual([]);
+    clock.advance(1);
+    await until(() => told.length >= 2, "both nodes to be told");
+    expect(told.sort()).toEqual(["here: idle expired", "there: idle expired"]);
+    for (const step of [40_000, 40_000]) {
+      clock.advance(step);
+      await active.client.request((session) => expect(session.isNew).toBe(false));
+    }
+    expect(told).toHaveLength(2);
+    clock.advance(40_000);
+    await until(() => told.length >= 4, "the absolute deadline to be told");
+    expect(told.slice(2).sort()).toEqual(["here: active expired", "there: active expired"]);
+  });
+
+  it("tells who still watches, and says why, though Redis has forgotten it by then", async () => {
+    const [here] = nodes({ ttl: 300 });
+    const { id } = await logIn(here);
+    const told: string[] = [];
+    const stop = here.watch(id, (reason) => void told.push(`nobody watches any more: ${reason}`));
+    here.watch(id, (reason) => void told.push(reason));
+    stop();
+    await until(() => told.length > 0, "the watcher");
+    expect(told).toEqual(["expired"]);
+    expect((await redis.command("EXISTS", `e${prefixes}:${id}`)).trim()).toBe(":0");
+  });
+});
+
 describe("expired", () => {
   it("needs the option", () => {
     const [here] = nodes();

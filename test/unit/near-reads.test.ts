@@ -68,6 +68,16 @@ describe("a store that answers at once", () => {
 });
 
 describe("a copy that lags behind", () => {
+  it("is not what a watch is decided by", async () => {
+    const { sessions, client, other } = await setUp();
+    const { id } = (await client.arrive()).session;
+    await other.request((session) => session.destroy());
+    const reason = await new Promise((resolve) => {
+      sessions.watch(id, resolve);
+    });
+    expect(reason).toBe("logout");
+  });
+
   it("costs a refused write and a merge, and no data", async () => {
     const { inner, client, other } = await setUp();
     await other.request((session) => {
