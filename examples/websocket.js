@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Web sockets with `ws`: the session is read in the upgrade, and the socket is closed when the session ends.
+ * Web sockets with `ws`: the session is read in the upgrade, and the socket is closed when the session ends or expires.
  *
  * $ node examples/websocket.js
  * $ curl -b jar -c jar -X POST 'localhost:3000/login?user=ada'   # 200 {"user":"ada"}
@@ -18,9 +18,12 @@ import { WebSocketServer } from "ws";
 
 const loggedOut = 4001;
 
-/** @param {number} port */
-export function start(port) {
-  const sessions = createSessions({ secret: "for this example only: 32 characters at least" });
+/**
+ * @param {number} port
+ * @param {Partial<import("holdfast").SessionOptions>} [options] with a Redis store, a session may end on any node
+ */
+export function start(port, options = {}) {
+  const sessions = createSessions({ secret: "for this example only: 32 characters at least", ...options });
   const app = express();
   app.use(session(sessions));
   app.post("/login", async (req, res) => {
@@ -35,14 +38,6 @@ export function start(port) {
 
   const server = createServer(app);
   const sockets = new WebSocketServer({ noServer: true });
-  /** @type {Map<import("ws").WebSocket, string>} the open sockets and the public ids of their sessions */
-  const idOf = new Map();
-  const closeAll = (/** @type {string} */ ended) => {
-    for (const [socket, id] of idOf) if (id === ended) socket.close(loggedOut, "the session has ended");
-  };
-  sessions.on("destroyed", ({ id }) => closeAll(id));
-  sessions.on("renewed", ({ previousId }) => closeAll(previousId)); // a login: connect again, as who you are now
-
   server.on("upgrade", async (request, stream, head) => {
     stream.on("error", () => {});
     const { origin, host } = request.headers;
@@ -52,18 +47,14 @@ export function start(port) {
       stream.end("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n");
       return;
     }
-    const { id, user } = session;
+    const { user } = session;
     sockets.handleUpgrade(request, stream, head, (socket) => {
-      idOf.set(socket, id);
-      socket.on("close", () => idOf.delete(socket));
       socket.on("error", () => {});
-      const whileAlive = async (/** @type {string} */ text) => {
-        // An event tells of this process only. This finds what another one ended, what expired, and what ended just now.
-        if (await sessions.get(id).catch(() => undefined)) socket.send(text);
-        else socket.close(loggedOut, "the session has ended");
-      };
-      whileAlive(`hello ${user}`);
-      socket.on("message", (message) => whileAlive(`${user}: ${message}`));
+      // On whatever node it ended, also if that was just now. "renewed" is a login: connect again, as who you are now.
+      const unwatch = sessions.watch(session, (reason) => socket.close(loggedOut, reason));
+      socket.on("close", unwatch);
+      socket.send(`hello ${user}`);
+      socket.on("message", (message) => socket.send(`${user}: ${message}`));
     });
   });
   return Object.assign(server.listen(port), { sockets, sessions });

@@ -2,12 +2,14 @@ import { once } from "node:events";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket } from "ws";
 import { start } from "../../examples/websocket.js";
+import { createSessions, memoryStore } from "../../src/index.ts";
 import { Browser } from "../support/browser.ts";
+import { Client } from "../support/exchange.ts";
 import { opened } from "./example.ts";
 
 /** A browser that is logged in at the running example. */
-async function loggedIn(): Promise<Browser> {
-  const app = await opened(start(0));
+async function loggedIn(options: Parameters<typeof start>[1] = {}): Promise<Browser> {
+  const app = await opened(start(0, options));
   onTestFinished(() => app.close());
   const browser = new Browser(app.url);
   await browser.get("/login?user=ada", { method: "POST" });
@@ -54,7 +56,21 @@ describe("the web socket example", () => {
     const sockets = [await connect(browser), await connect(browser)].map(({ socket }) => socket);
     const closed = sockets.map((socket) => once(socket, "close"));
     expect((await browser.get("/logout", { method: "POST" })).status).toBe(204);
-    for (const [code] of await Promise.all(closed)) expect(code).toBe(4001);
+    for (const [code, reason] of await Promise.all(closed)) expect(`${code} ${reason}`).toBe("4001 logout");
+  });
+
+  it("closes the socket of a session that was revoked on another node, or expired", async () => {
+    const store = memoryStore();
+    const revoked = await loggedIn({ store });
+    const { socket } = await connect(revoked);
+    const closed = once(socket, "close");
+    const elsewhere = createSessions({ secret: "for this example only: 32 characters at least", store });
+    await new Client(elsewhere, revoked.cookieHeader).request((session) => elsewhere.destroy(session.id));
+    const [code, reason] = await closed;
+    expect(`${code} ${reason}`).toBe("4001 revoked");
+    const idle = await connect(await loggedIn({ ttl: 200 }));
+    const [, expired] = await once(idle.socket, "close");
+    expect(String(expired)).toBe("expired");
   });
 
   it("leaves the sockets of other sessions open", async () => {
