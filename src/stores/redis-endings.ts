@@ -8,12 +8,16 @@ import { debuglog } from "node:util";
 import type { Ending, EndingListener, Endings } from "../endings.ts";
 import type { EndReason } from "../store.ts";
 import type { RedisCommands } from "./redis-client.ts";
+import { isDenied } from "./redis-failures.ts";
 import { answerWithinMs, openSubscriber } from "./redis-subscriber.ts";
 import { within } from "./waits.ts";
 
 const log = debuglog("holdfast");
 const pingEveryMs = 5_000;
 const longestPauseMs = 2_000;
+
+/** The clients whose user may not subscribe, as was reported. */
+const denied = new WeakSet<object>();
 
 /** One message: a key and a reason. */
 export function endingMessage(key: string, reason: Ending["reason"]): string {
@@ -43,11 +47,24 @@ export class RedisEndings implements Endings {
     let pauseMs = 50;
     while (!signal.aborted) {
       const began = performance.now();
-      await this.#subscribe(listener, signal).catch((error: unknown) => log("redis subscriber: %s", error));
+      await this.#subscribe(listener, signal).catch((error: unknown) => {
+        log("redis subscriber: %s", error);
+        if (isDenied(error)) this.#warn();
+      });
       // A connection that stood for a while is replaced at once.
       pauseMs = performance.now() - began > longestPauseMs ? 50 : Math.min(pauseMs * 2, longestPauseMs);
       if (!signal.aborted) await delay(pauseMs, undefined, { signal, ref: false }).catch(() => {});
     }
+  }
+
+  /** It is tried on: an ACL can be mended while we run. */
+  #warn(): void {
+    if (denied.has(this.#client)) return;
+    denied.add(this.#client);
+    process.emitWarning(
+      `Redis denies the listener, so that ends on other nodes are not told here ("destroyed", watch()): allow its ACL user +subscribe +publish +ping and the channel &${this.#channel}`,
+      { type: "HoldfastWarning", code: "HOLDFAST_REDIS_CHANNEL" },
+    );
   }
 
   /** One connection, from its beginning to its end. */

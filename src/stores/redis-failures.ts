@@ -15,9 +15,11 @@ const passing: ReadonlySet<string> = new Set([
   "TRYAGAIN",
 ]);
 
-/** What an ACL user needs; `info` is ioredis's ready check, and the last six are run by the scripts. */
+/** What an ACL user needs; `info` is ioredis's ready check, and from `type` on all but the last ones are run by scripts. */
 const commandsUsed =
-  "+get +time +info +evalsha +eval +type +getrange +set +setrange +pexpireat +unlink (+wait for durability)";
+  "+get +time +info +evalsha +eval +type +getrange +set +setrange +pexpireat +unlink on the keys ~<prefix>*" +
+  "; for principals and expiredEvents +zadd +zrem +zscore +zcard +zrange +zrangebyscore +zremrangebyscore +zrandmember" +
+  "; to hear of other nodes' ends +publish +subscribe +ping on the channel &<prefix>ended; +wait for durability";
 
 /** The code of an error that Redis answered; `undefined`: the connection failed, not the command. */
 export function replyCode(error: unknown): string | undefined {
@@ -61,6 +63,11 @@ export function refused(verb: string, cause: unknown): SessionError {
 export function outOfReach(verb: string, cause: unknown): SessionError {
   const last = cause === undefined ? "the time was up before it could start" : messageOf(cause);
   return storeError(`Redis could not ${verb} a session in time: ${last}`, cause);
+}
+
+/** Redis does not let a user subscribe; what its error says is in no other's first words. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("NOPERM");
 }
 
 /** The client is of no use any more. */

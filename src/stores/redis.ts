@@ -3,9 +3,8 @@
  * `holdfast/redis`. The record's format is in `redis-header.ts`, the scripts in `redis-scripts.ts`, connection and
  * retries in `redis-link.ts`; this file puts the verbs together.
  *
- * Redis 6.2 or later. ACL users need: get, time, info, evalsha, eval; and for the scripts type, getrange, set, setrange,
- * pexpireat, unlink; wait for `durability`, readonly for `readFrom` in a Cluster; for principals the Z commands; to hear
- * of other nodes' ends publish, subscribe and the channel. Sessions need `maxmemory-policy noeviction` or `volatile-*`
+ * Redis 6.2 or later. What an ACL user needs is in `redis-failures.ts`, and in the error of one who has less; readonly
+ * besides for `readFrom` in a Cluster. Sessions need `maxmemory-policy noeviction` or `volatile-*`
  * with room: what Redis evicts is lost.
  */
 import type { Announcing, Endings } from "../endings.ts";
