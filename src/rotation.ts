@@ -53,20 +53,32 @@ export async function regenerate(state: SessionState, budget: Budget, keep: read
   return next;
 }
 
+/** Why a session gets a new id. */
+export interface Renewal {
+  /**
+   * Whether its user has just logged in, or proved again who it is. `false`: only what the user may do has changed;
+   * `authenticatedAt`, `createdAt` and the absolute deadline stay as they are. Another principal is a login all the same.
+   * @default true
+   */
+  login?: boolean;
+}
+
 /** Gives the data a new id; the old one is dead at once. */
-export async function renew(state: SessionState, budget: Budget): Promise<void> {
+export async function renew(state: SessionState, budget: Budget, { login = true }: Renewal = {}): Promise<void> {
   if (state.failure !== undefined) throw state.failure;
   state.isLogin = true;
   if (state.phase !== "live" || state.known === undefined) {
     // Nothing to rename: a login on a new session, or after an end, begins a session under an id of its own.
-    state.restart();
+    if (login) state.restart();
     return;
   }
   const { context, id: oldId, known: base } = state;
   const { own } = state;
   const content = state.content();
   check(context, state.data, content.text);
-  const mine = forLogin(state, content);
+  const isLogin = login || content.meta.principal !== base.content.meta.principal;
+  const mine = underNewId(state, content, isLogin);
+  const earlier = isLogin ? undefined : base;
   const secret = newSecret(context.options.genId);
   const id = publicIdOf(secret);
   const renaming = await beginRenaming(
@@ -77,15 +89,15 @@ export async function renew(state: SessionState, budget: Budget): Promise<void> 
   );
   let failure: SessionError | undefined;
   // The new record first: a crash in between leaves the old session alive, not the user without one.
-  let known = await create(state, budget, id, mine, "absent");
+  let known = await create(state, budget, { id, content: mine, expected: "absent", earlier });
   let isOldInDoubt = true;
   // What another request saved under the old id is in the new record before the old one ends: so no failure in between,
   // of this node or of the store, takes it away. Where this fails, the old id goes on as it is.
   const takeOver = async (theirs: Content): Promise<void> => {
     isOldInDoubt = false;
     const written = known.content;
-    const merged = forLogin(state, mergeContents(context, state.baseline, mine, theirs).content);
-    known = await create(state, budget, id, merged, known.version);
+    const merged = underNewId(state, mergeContents(context, state.baseline, mine, theirs).content, isLogin);
+    known = await create(state, budget, { id, content: merged, expected: known.version, earlier });
     rebase(state.data, dataOf(context, written), dataOf(context, merged), context.codec);
     isOldInDoubt = true;
   };
@@ -166,24 +178,23 @@ function isOurs(phase: SessionState["phase"], previous: Ended | undefined): bool
 }
 
 /** What a timed rotation noted is of the id that ends; the new one has its whole `renewalTimeout`. */
-function forLogin(state: SessionState, { meta, text }: Content): Content {
+function underNewId(state: SessionState, { meta, text }: Content, isLogin: boolean): Content {
   const rest = meta.v === undefined ? {} : { v: meta.v };
-  const own = state.withLogin(meta, state.context.store.now());
+  const own = isLogin ? state.withLogin(meta, state.context.store.now()) : meta;
   const { loginAt: _login, ...nobodys } = own;
   // What makes it nobody's is a logout.
   const isLogout = meta.principal === undefined && state.baseline.meta.principal !== undefined;
   return { meta: withOwn(rest, isLogout ? nobodys : own), text };
 }
 
-/** Writes the renewed record, its lifetimes counted from now: a login starts the absolute one anew. */
+/** Writes the renewed record; `earlier`: it lives as long as that one, where a login starts its absolute lifetime anew. */
 async function create(
   state: SessionState,
   budget: Budget,
-  id: string,
-  content: Content,
-  expected: string,
+  renewed: { id: string; content: Content; expected: string; earlier: Known | undefined },
 ): Promise<Known> {
-  const record = recordFor(state, undefined, content, id);
+  const { id, content, expected, earlier } = renewed;
+  const record = recordFor(state, earlier, content, id);
   const call = { operation: "write", id, durable: true } as const;
   const result = await callStore(state.context, budget, call, (store, options) =>
     store.write(id, record, expected, options),

@@ -9,7 +9,7 @@ import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { absoluteDeadline, idleDeadline, type Lifetimes, lifetimesOf } from "./lifetimes.ts";
 import { setKey } from "./merge.ts";
-import { destroy, regenerate, renew } from "./rotation.ts";
+import { destroy, type Renewal, regenerate, renew } from "./rotation.ts";
 import { refuseMember, refuseReserved, reservedKeys } from "./session-content.ts";
 import { SessionCookie } from "./session-cookie.ts";
 import type { SessionData } from "./session-data.ts";
@@ -78,7 +78,7 @@ export class Session {
 
   /**
    * When its user last logged in, epoch ms by the store's clock: the last `renew()`, `regenerate()` or change of the
-   * principal; `null`: never, or `onAnomaly` does not trust it now. A logout that regenerates counts: check the user, too.
+   * principal (not `renew({ login: false })`); `null`: never, or `onAnomaly` does not trust it now. A logout that regenerates counts: check the user, too.
    */
   get authenticatedAt(): number | null {
     const { own, loginAt, distrustedLogin } = this.#state;
@@ -141,11 +141,13 @@ export class Session {
   }
 
   /**
-   * New id, same data, the old id dead at once: call it at login (ASVS 7.2.4, session fixation).
+   * New id, same data, the old id dead at once: call it at login (ASVS 7.2.4, session fixation), and with
+   * `{ login: false }` where what the user may do changes without one.
    * @throws {SessionError} `ERR_SESSION_STORE…`, and what `save` throws
    */
-  renew(callback?: Callback): Promise<void> {
-    return this.#run("renew", (budget) => renew(this.#state, budget), callback);
+  renew(how?: Renewal | Callback, callback?: Callback): Promise<void> {
+    const [why, done] = typeof how === "function" ? [undefined, how] : [how, callback];
+    return this.#run("renew", (budget) => renew(this.#state, budget, why), done);
   }
 
   /**
@@ -155,12 +157,9 @@ export class Session {
    */
   regenerate(keep?: readonly string[] | Callback, callback?: Callback): Promise<void> {
     const keys = Array.isArray(keep) ? keep : [];
+    const next = (budget: Budget) => regenerate(this.#state, budget, keys);
     const done = typeof keep === "function" ? keep : callback;
-    return this.#run(
-      "regenerate",
-      async (budget) => this.#host.adopt(await regenerate(this.#state, budget, keys)),
-      done,
-    );
+    return this.#run("regenerate", async (budget) => this.#host.adopt(await next(budget)), done);
   }
 
   /**

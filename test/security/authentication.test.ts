@@ -72,6 +72,75 @@ describe("session.authenticatedAt", () => {
     await client.request((session) => expect(session.authenticatedAt).toBe(clock.now()));
   });
 
+  it("[ASVS4 3.7.1] stays where a change of rights, and no login, gave the session its new id", async () => {
+    const { clock, client, sessions } = setUp({ ttl: 30 * minute, absoluteTimeout: 60 * minute });
+    await client.request(async (session) => {
+      await session.renew();
+      session.user = "ada";
+    });
+    const login = clock.now();
+    const before = client.twin();
+    clock.advance(20 * minute);
+    let id = "";
+    await client.request(async (session) => {
+      const { id: earlier } = session;
+      session.theme = "dark";
+      await session.renew({ login: false });
+      id = session.id;
+      expect(id).not.toBe(earlier);
+      expect(session.authenticatedAt).toBe(login);
+      expect(isFresh(session, "15m")).toBe(false);
+    });
+    expect(await sessions.get(id)).toMatchObject({
+      data: { user: "ada", theme: "dark" },
+      createdAt: login,
+      authenticatedAt: login,
+      absoluteExpiresAt: login + 60 * minute,
+    });
+    await before.request((session) => expect(session.user).toBeUndefined());
+    await client.request((session) => session.renew());
+    await client.request((session) => {
+      expect(session.authenticatedAt).toBe(clock.now());
+      expect(session.absoluteExpiresAt).toBe(clock.now() + 60 * minute);
+    });
+  });
+
+  it("is a login's where another user came with the new id, and nobody's on a session that nobody logged in", async () => {
+    const { clock, client } = setUp();
+    const told: unknown[] = [];
+    await client.request(async (session) => {
+      session.cart = ["a book"];
+      await session.renew({ login: false });
+      await session.save();
+      await new Promise<void>((resolve) => {
+        void session.renew({ login: false }, (...answer: unknown[]) => {
+          told.push(answer);
+          resolve();
+        });
+      });
+      expect(session.authenticatedAt).toBeNull();
+    });
+    expect(told).toEqual([[null, undefined]]);
+    await client.request((session) => {
+      expect(session).toMatchObject({ cart: ["a book"], authenticatedAt: null });
+      session.principal = "ada";
+      return session.renew({ login: false });
+    });
+    await client.request((session) => expect(session.authenticatedAt).toBe(clock.now()));
+  });
+
+  it("revives no session that has ended: a change of rights is no login", async () => {
+    const { client } = setUp();
+    await client.request((session) => session.renew().then(() => Object.assign(session, { user: "ada" })));
+    const late = await client.arrive();
+    await client.twin().request((session) => session.destroy());
+    await late.session.reload().catch(() => {});
+    await late.session.renew({ login: false });
+    Object.assign(late.session, { role: "admin" });
+    await client.leave(late);
+    await client.request((session) => expect({ ...session }).toEqual({}));
+  });
+
   it("stays away with the login that a logout in another tab has overtaken", async () => {
     const { client } = setUp();
     await client.request((session) => session.renew().then(() => Object.assign(session, { user: "ada" })));
