@@ -208,5 +208,5 @@ async function create(
   }
   if (expected === "absent") throw idInUse();
   // Nobody else knows this id: what it was given a moment ago is gone with the server that acknowledged it.
-  return create(state, budget, id, content, current?.kind === "live" ? current.version : "absent");
+  return create(state, budget, { ...renewed, expected: current?.kind === "live" ? current.version : "absent" });
 }

@@ -5,9 +5,10 @@
 import { createServer } from "node:net";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { FailoverWatch } from "../../src/stores/redis-failover.ts";
 import { until } from "../support/deferred.ts";
-import { freePort, listenOn } from "../support/redis-processes.mjs";
+import { listenOn } from "../support/redis-processes.mjs";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 let master: RedisServer;

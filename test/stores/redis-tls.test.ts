@@ -7,9 +7,10 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { redisStore } from "../../src/stores/redis.ts";
 import { textOf } from "../../src/testing/contract-kit.ts";
-import { freePort, type RedisServer, startRedis, until } from "../support/redis-server.ts";
+import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-tls-"));
 const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
