@@ -41,9 +41,12 @@ export function isRedirection(error: unknown): boolean {
   return code === "MOVED" || code === "ASK";
 }
 
-/** Whether the client says that it sent nothing: it keeps no queue for a connection that is not there. */
+/** Why the store did not send a command, for now. */
+export class Unsent extends Error {}
+
+/** Whether nothing was sent, also where the client says so: it keeps no queue for a connection that is not there. */
 export function isUnsent(error: unknown): boolean {
-  return error instanceof Error && error.message.includes("enableOfflineQueue");
+  return error instanceof Unsent || (error instanceof Error && error.message.includes("enableOfflineQueue"));
 }
 
 const cures: Readonly<Record<string, string>> = {

@@ -11,6 +11,7 @@ import { SessionError } from "../errors.ts";
 import { endClient, isGivenUp, mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
 import { reportServer } from "./redis-client-check.ts";
 import type { RedisClock } from "./redis-clock.ts";
+import { doubtsOf, type RedisDoubts } from "./redis-doubts.ts";
 import { type FailoverWatch, isUsable, watchFailovers } from "./redis-failover.ts";
 import { closed, isPassing, isRedirection, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
 import type { RedisLanes } from "./redis-lanes.ts";
@@ -63,6 +64,8 @@ export class RedisLink {
   readonly #isPipelining: boolean;
   /** `undefined`: no Sentinels. */
   readonly #failovers: FailoverWatch | undefined;
+  /** `undefined`: no Cluster. */
+  readonly #doubts: RedisDoubts | undefined;
   readonly #waiting = new Set<() => void>();
   #syncing: Promise<void> | undefined;
   #isClosed = false;
@@ -81,6 +84,7 @@ export class RedisLink {
     this.#runScript = settings.runScript;
     this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
     this.#failovers = watchFailovers(client, () => this.#wake());
+    this.#doubts = doubtsOf(client);
     this.#wasClosed = client.status === "end";
     client.on("connecting", this.#onConnecting);
     client.on("ready", this.#onReady);
@@ -111,6 +115,7 @@ export class RedisLink {
       try {
         const isReady = client === this.#client ? isUsable(client, this.#failovers) : client.status === "ready";
         if (!isReady) await this.#becomeReady(call.deadline);
+        if (this.#doubts?.isEmpty === false) await this.#doubts.check(key);
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();
@@ -122,7 +127,10 @@ export class RedisLink {
       } catch (error) {
         if (error instanceof SessionError) throw error;
         // No reply: the command may have been applied all the same.
-        if (replyCode(error) === undefined && !isUnsent(error)) isRepeated = true;
+        if (replyCode(error) === undefined && !isUnsent(error)) {
+          isRepeated = true;
+          this.#doubts?.add(key);
+        }
         failure = error;
         if (era !== undefined) lane?.failed(era, error);
         lane = undefined;

@@ -107,6 +107,50 @@ async function stored(store: Store | undefined, writers: readonly { key: string 
   return records.filter((each) => each !== undefined).length;
 }
 
+test("a master that hung, and is awake again before its replica takes over, is sent nothing while the others hold it to be down", async () => {
+  const [master, observer] = await cluster.masters();
+  if (master === undefined || observer === undefined) throw new Error("no masters");
+  const tags: string[] = [];
+  for (let count = 0; tags.length < 4; count += 1) {
+    const { master: holder } = await cluster.shardOf(keySlot(`holdfast:{${count}}`));
+    if (holder === master) tags.push(`{${count}}`);
+  }
+  const store = redisStore(cluster.url);
+  const stop = new AbortController();
+  const work = tags.map(async (tag) => {
+    let acknowledged = 0;
+    for (let count = 0; !stop.signal.aborted; count += 1) {
+      const call = { deadline: performance.now() + 1_000, durable: false };
+      const key = `${tag}${count}`.padEnd(43, "0");
+      const result = await store.write(key, record(store, "one of many"), "absent", call).catch(() => undefined);
+      if (result?.ok === true) acknowledged += 1;
+    }
+    return acknowledged;
+  });
+  const writes = async (): Promise<number> => {
+    const stats = String(await master.command("INFO", "commandstats"));
+    return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  };
+  const seen = await writes();
+  await waitFor(async () => (await writes()) > seen + 20, "writes to the master");
+  master.pause();
+  const isGivenUp = async (): Promise<boolean> => {
+    const table = String(await observer.command("CLUSTER", "NODES"));
+    return new RegExp(`:${master.publicPort}@\\S* \\S*master,fail `).test(table);
+  };
+  await waitFor(isGivenUp, "the others to give it up");
+  master.resume();
+  // What was in its sockets is done when it has answered.
+  await master.command("PING");
+  const before = await writes();
+  await cluster.failedOver(master);
+  expect((await writes()) - before).toBe(0);
+  await cluster.settled();
+  stop.abort();
+  for (const acknowledged of await Promise.all(work)) expect(acknowledged).toBeGreaterThan(5);
+  await store.close?.();
+}, 60_000);
+
 interface Visitor {
   browser: Browser;
   port: number;
