@@ -1,7 +1,8 @@
 /**
  * Hears of a failover from the Sentinels when it begins, not when it is over. In between, a master that was given up but
  * is back (it hung, or was restarted) still takes writes, says OK, and loses them when it is told to follow the new one:
- * a second or so, in which nobody but the Sentinels knows. `redis-link.ts` sends such a master no command.
+ * a second or so, in which nobody but the Sentinels knows. `redis-link.ts` sends such a master no command, and
+ * `redis-lanes.ts` has no records tracked by it: it reports none of what its successor takes.
  *
  * Where the Sentinels can't be reached, say nothing, or call the servers by names or other addresses (a NAT), everything
  * goes on as without it. Writes nothing, anywhere.
@@ -67,6 +68,7 @@ export class FailoverWatch {
   readonly #onHeard: () => void;
   readonly #patience: NodeJS.Timeout;
   #heardAt = Number.NEGATIVE_INFINITY;
+  readonly #listeners: (() => void)[] = [];
 
   /** `onHeard` is called when `isInformed` has come true. */
   constructor(client: RedisCommands, onHeard: () => void) {
@@ -89,10 +91,15 @@ export class FailoverWatch {
     return this.#unheard.size === 0;
   }
 
-  /** Whether the connection leads to a master that was given up. */
+  /** Whether the client's connection leads to a master that was given up. */
   get isReplaced(): boolean {
+    return this.hasReplaced(this.#client);
+  }
+
+  /** As `isReplaced`, for another connection to the same master. */
+  hasReplaced(client: RedisCommands): boolean {
     if (this.#givenUp.size === 0) return false;
-    const master = addressOf(this.#client);
+    const master = addressOf(client);
     const now = performance.now();
     for (const { until, to } of this.#said.values()) if (until > now && to !== master) return true;
     return this.#subscribers.some((_, from) => (this.#givenUp.get(`${from} ${master}`) ?? 0) > now);
@@ -104,6 +111,11 @@ export class FailoverWatch {
    */
   hasGivenUpSince(sentAt: number): boolean {
     return this.#heardAt >= sentAt;
+  }
+
+  /** Calls `listener` with all that is heard of this master, when it counts already. */
+  onNews(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Ends the connections to the Sentinels. */
@@ -221,6 +233,7 @@ export class FailoverWatch {
   readonly #leave = (): void => {
     const { status } = this.#client;
     if (status === "ready") this.#seen.add(addressOf(this.#client));
+    for (const listener of this.#listeners) listener();
     if ((status !== "ready" && status !== "connect") || !this.isReplaced) return;
     const stream: unknown = Reflect.get(this.#client, "stream");
     this.#client.disconnect(true);

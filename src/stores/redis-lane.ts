@@ -46,6 +46,8 @@ export interface LaneOwner {
   connect(): Pair;
   /** Whether the master is one of a Cluster, where it counts only with the others. */
   readonly isInCluster: boolean;
+  /** Whether a connection leads to a master that was, or may have been, given up: another one takes the changes that it should report. */
+  hasReplaced(connection: RedisCommands): boolean;
   /** A key as it stands in Redis, changed by somebody else. */
   onChange(key: string): void;
   /** Tracking could not be switched on, for a reason that waiting may not cure. */
@@ -91,6 +93,11 @@ export class Lane {
     if (this.#pair !== undefined) this.#lose(this.#pair, new Error(reason));
   }
 
+  /** Something was heard of the master: is it still the one? */
+  review(): void {
+    if (this.#pair !== undefined && this.#owner.hasReplaced(this.#pair.data)) this.reset("its master was given up");
+  }
+
   close(): void {
     this.#isClosed = true;
     this.reset("closed");
@@ -124,6 +131,7 @@ export class Lane {
     await data.call("CLIENT", "TRACKING", "ON", "REDIRECT", String(id), "NOLOOP");
     const confirmedAt = await prove(pair, this.#owner.isInCluster);
     if (this.#pair !== pair) return;
+    if (this.#owner.hasReplaced(data)) throw new Error("the master was given up");
     this.#failures = 0;
     this.#era = { confirmedAt, trustedUntil: confirmedAt + leaseMs, isFlushed: false };
     this.#beat = setInterval(() => void this.#renew(pair), beatMs);

@@ -5,6 +5,7 @@
  */
 import { SessionError } from "../errors.ts";
 import { type RedisCommands, shardOf } from "./redis-client.ts";
+import type { FailoverWatch } from "./redis-failover.ts";
 import { Lane, type LaneClient, type Pair } from "./redis-lane.ts";
 
 /** An ioredis `Redis` that lanes can be made of. */
@@ -25,6 +26,7 @@ export class RedisLanes {
   readonly #onChange: (key: string) => void;
   readonly #single: Lane | undefined;
   readonly #byNode = new Map<string, Lane>();
+  #failovers: FailoverWatch | undefined;
   #wasReady: boolean;
   #hasWarned = false;
 
@@ -57,6 +59,12 @@ export class RedisLanes {
     return lane;
   }
 
+  /** From now on no lane counts that leads to a master which the Sentinels gave up. Behind Sentinel there is one lane. */
+  heed(failovers: FailoverWatch): void {
+    this.#failovers = failovers;
+    failovers.onNews(() => this.#single?.review());
+  }
+
   /** Ends every connection that was made here. */
   close(): void {
     this.#client.off("ready", this.#onReady);
@@ -78,6 +86,10 @@ export class RedisLanes {
   #laneOf(client: Duplicable): Lane {
     return new Lane({
       isInCluster: isCluster(this.#client),
+      hasReplaced: (connection) => {
+        const failovers = this.#failovers;
+        return failovers !== undefined && (!failovers.isInformed || failovers.hasReplaced(connection));
+      },
       connect: () => pairOf(client, this.#keyPrefix),
       onChange: (key) => {
         if (key.startsWith(this.#keyPrefix)) this.#onChange(key.slice(this.#keyPrefix.length));

@@ -85,6 +85,7 @@ export class RedisLink {
     this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
     this.#failovers = watchFailovers(client, () => this.#wake());
     this.#doubts = doubtsOf(client);
+    if (this.#failovers !== undefined) this.#lanes?.heed(this.#failovers);
     this.#wasClosed = client.status === "end";
     client.on("connecting", this.#onConnecting);
     client.on("ready", this.#onReady);
