@@ -17,6 +17,8 @@ export interface CodeBlock {
   /** The number of its first line of code in the file, from 1. */
   line: number;
   code: string;
+  /** Its page, where blocks of several are checked together: `page-block-at-line-7.ts`. */
+  page?: string;
 }
 
 /** All fenced blocks of a text. */
@@ -74,10 +76,11 @@ export async function typeErrors(blocks: readonly CodeBlock[]): Promise<string> 
     };
     await writeFile(join(path, "tsconfig.json"), JSON.stringify(settings));
     await writeFile(join(path, "givens.ts"), givens);
-    for (const { line, code } of blocks) {
+    for (const { line, code, page } of blocks) {
       // A block of its own, whatever the others declare; and at its own line.
       const text = `${"\n".repeat(line - 1)}${code}\nexport {};\n`;
-      await writeFile(join(path, `block-at-line-${line}.ts`), text);
+      const name = `block-at-line-${line}.ts`;
+      await writeFile(join(path, page === undefined ? name : `${page}-${name}`), text);
     }
     const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
     return await output(path, process.execPath, [tsc, "--pretty", "false"]);

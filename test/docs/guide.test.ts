@@ -1,16 +1,17 @@
-/** Pages of `.github/guide` whose code is whole: it compiles. Their links are checked with all others, in `readme.test.ts`. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+/** The pages of `.github/guide`: their code compiles. Their links are checked with all others, in `readme.test.ts`. */
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { expect, it } from "vitest";
-import { codeBlocks, root, typeErrors } from "./code-blocks.ts";
+import { type CodeBlock, codeBlocks, root, typeErrors } from "./code-blocks.ts";
 
 const folder = join(root, ".github", "guide");
 
-it.each(["security.md"])(
-  "the code of %s compiles",
-  async (file) => {
-    const blocks = codeBlocks(readFileSync(join(folder, file), "utf8"));
-    expect(await typeErrors(blocks.filter(({ language }) => language === "ts" || language === "js"))).toBe("");
-  },
-  60_000,
-);
+it("the code of the guide compiles", async () => {
+  const blocks = readdirSync(folder).flatMap((file): CodeBlock[] => {
+    const ofPage = codeBlocks(readFileSync(join(folder, file), "utf8"));
+    const code = ofPage.filter(({ language }) => language === "ts" || language === "js");
+    return code.map((block) => ({ ...block, page: basename(file, ".md") }));
+  });
+  expect(new Set(blocks.map(({ page }) => page)).size).toBeGreaterThan(3);
+  expect(await typeErrors(blocks)).toBe("");
+}, 60_000);
