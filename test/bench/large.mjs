@@ -4,27 +4,13 @@
  * what one JSON encode and one transfer of it cost. The engine alone, without HTTP. Called by `scale.mjs`.
  */
 import { randomBytes } from "node:crypto";
-import { IncomingMessage } from "node:http";
-import { Socket } from "node:net";
 import process from "node:process";
+import { exchangeWith } from "./exchange.mjs";
 import { rate } from "./figures.mjs";
 
 /** @typedef {import("ioredis").Redis} Redis */
 
 const atOnce = 8;
-
-/** @param {string} cookieHeader @returns {import("holdfast").Exchange} a request without a server */
-function exchangeWith(cookieHeader) {
-  return {
-    cookieHeader,
-    secure: false,
-    address: "127.0.0.1",
-    headersSent: false,
-    getHeader: () => undefined,
-    setHeader: () => {},
-    raw: new IncomingMessage(new Socket()),
-  };
-}
 
 /** @param {() => void} work @param {number} count */
 function cpuUsOf(work, count) {

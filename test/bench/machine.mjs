@@ -93,7 +93,7 @@ export async function startRedis(pinning) {
   };
 }
 
-async function freePort() {
+export async function freePort() {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const address = probe.address();

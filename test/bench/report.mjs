@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * From the rounds' raw figures to medians, ratios and a table that reads well in a terminal and is Markdown too.
- * It measures nothing. Called by `run.mjs`.
+ * From the rounds' raw figures to medians, ratios and tables that read well in a terminal and are Markdown too.
+ * It measures nothing. Called by `run.mjs`; the chart is drawn in `chart.mjs`.
  */
 
 /**
@@ -32,7 +32,9 @@
  * @property {string} route
  * @property {string} variant
  * @property {number} requestsPerSecond
+ * @property {number | null} ofBare requests a second as a share of the bare framework's; `null` where that was not run
  * @property {number} cpuUs
+ * @property {number | null} overheadUs what the session adds to the bare framework's server CPU per request
  * @property {number} p99Ms
  * @property {number} redisCpuUs
  * @property {number} commands
@@ -55,13 +57,30 @@ export function rowsOf({ framework, route, samples, commands }) {
     route,
     variant,
     requestsPerSecond: median(rounds.map((round) => round.requestsPerSecond)),
+    ofBare: paired(rounds, samples["bare"], (ours, bare) => ours.requestsPerSecond / bare.requestsPerSecond),
     cpuUs: median(rounds.map((round) => round.cpuUs)),
+    overheadUs: paired(rounds, samples["bare"], (ours, bare) => ours.cpuUs - bare.cpuUs),
     p99Ms: median(rounds.map((round) => round.p99Ms)),
     redisCpuUs: median(rounds.map((round) => round.redisCpuUs)),
     commands: commands[variant]?.total ?? 0,
     commandsByName: commands[variant]?.byName ?? {},
     ratios: variant === "bare" || opponents.includes(variant) ? {} : ratiosOf(rounds, samples),
   }));
+}
+
+/**
+ * The median of what two variants give together in each round.
+ *
+ * @param {Sample[]} ours
+ * @param {Sample[] | undefined} theirs
+ * @param {(ours: Sample, theirs: Sample) => number} compare
+ */
+function paired(ours, theirs, compare) {
+  const values = ours.flatMap((sample, round) => {
+    const other = theirs?.[round];
+    return other === undefined ? [] : [compare(sample, other)];
+  });
+  return values.length === 0 ? null : median(values);
 }
 
 /**
@@ -91,7 +110,7 @@ function ratioOf(ours, bare = [], theirs = []) {
 }
 
 /** @param {number[]} values */
-function median(values) {
+export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
   const upper = sorted[Math.floor(middle)] ?? Number.NaN;
@@ -103,6 +122,7 @@ const columns = [
   "route",
   "variant",
   "req/s",
+  "of bare",
   "CPU µs/req",
   "p99 ms",
   "Redis µs/req",
@@ -110,10 +130,10 @@ const columns = [
   "overhead / peer's (min–max)",
   "/ tuned peer's",
 ];
-const leftAligned = new Set(["framework", "route", "variant", "Redis commands/req"]);
+const leftAligned = new Set(["client", "framework", "route", "variant", "Redis commands/req"]);
 
 /**
- * The table, its lines joined.
+ * The table of what a request costs, its lines joined.
  *
  * @param {Row[]} rows
  * @param {Record<string, string>} labels what to print for a route
@@ -124,16 +144,37 @@ export function table(rows, labels) {
     labels[row.route] ?? row.route,
     row.variant,
     row.requestsPerSecond.toFixed(0),
+    row.ofBare === null ? "" : `${(row.ofBare * 100).toFixed(0)} %`,
     row.cpuUs.toFixed(1),
     row.p99Ms.toFixed(2),
     row.redisCpuUs.toFixed(1),
     commandText(row),
     ...opponents.map((name) => ratioText(row.ratios[name])),
   ]);
-  const widths = columns.map((name, column) =>
-    Math.max(name.length, ...cells.map((line) => line[column]?.length ?? 0)),
-  );
-  const left = columns.map((name) => leftAligned.has(name));
+  return layOut(columns, cells);
+}
+
+/**
+ * The table of latencies.
+ *
+ * @param {import("./network.mjs").Latency[]} latencies
+ */
+export function latencyTable(latencies) {
+  const cells = latencies.map(({ framework, route, variant, p50Ms, p99Ms }) => {
+    const bare = latencies.find((row) => row.framework === framework && row.route === route && row.variant === "bare");
+    const added = bare === undefined || variant === "bare" ? "" : (p50Ms - bare.p50Ms).toFixed(2);
+    return [framework, route, variant, p50Ms.toFixed(2), p99Ms.toFixed(2), added];
+  });
+  return layOut(["framework", "route", "variant", "p50 ms", "p99 ms", "p50 above bare"], cells);
+}
+
+/**
+ * @param {string[]} names of the columns
+ * @param {string[][]} cells
+ */
+export function layOut(names, cells) {
+  const widths = names.map((name, column) => Math.max(name.length, ...cells.map((line) => line[column]?.length ?? 0)));
+  const left = names.map((name) => leftAligned.has(name));
   /** @param {string[]} line */
   const format = (line) => {
     const padded = line.map((cell, column) => {
@@ -143,12 +184,18 @@ export function table(rows, labels) {
     return `| ${padded.join(" | ")} |`;
   };
   const rule = widths.map((width, column) => (left[column] ? "-".repeat(width) : `${"-".repeat(width - 1)}:`));
-  return [format(columns), format(rule), ...cells.map(format)].join("\n");
+  return [format(names), format(rule), ...cells.map(format)].join("\n");
 }
 
-/** @param {Row} row */
-function commandText({ commands, commandsByName }) {
-  const names = Object.entries(commandsByName).map(([name, calls]) => (calls === 1 ? name : `${calls} ${name}`));
+/**
+ * What is sent, and by which names.
+ *
+ * @param {{ commands: number, commandsByName: Record<string, number> }} counts
+ */
+export function commandText({ commands, commandsByName }) {
+  const names = Object.entries(commandsByName).map(([name, calls]) =>
+    calls === 1 ? name : `${Number(calls.toFixed(2))} ${name}`,
+  );
   return names.length === 0 ? commands.toFixed(2) : `${commands.toFixed(2)} (${names.join(", ")})`;
 }
 

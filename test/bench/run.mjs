@@ -5,11 +5,13 @@
  * (`dist/`), as users do.
  *
  *   node test/bench/run.mjs [--quick] [--rounds N] [--requests N] [--connections N] [--only express,read]
- *                           [--json file] [--profile folder]
+ *                           [--network ms] [--latency koa,fastify] [--json file] [--chart file.svg] [--profile folder]
  *
  * `--only` takes frameworks (express, koa, fastify), routes (none, untouched, read, write, login) and variants (bare,
  * peer, peer-tuned, holdfast, near-cache, lazy). `--quick` is a smoke test whose figures mean nothing. `--profile` has each server
- * process write a V8 CPU profile.
+ * process write a V8 CPU profile. A run of everything writes its chart to `.github/bench.svg`; `--chart` has one of any
+ * run. `--network` is how far away Redis is in the table of latencies (1 ms; 0: no such table), `--latency` takes the
+ * frameworks in it.
  *
  * The variant "peer-tuned" is the peer with a cheaper Redis client than its README's, so that the ratio to "peer" can't
  * be read as a victory over a client library. Koa's peer uses holdfast's own client, and has no such variant.
@@ -27,14 +29,20 @@
  *   session: neither retries nor merges are in the figures.
  * - Redis commands are counted in a pass of their own that isn't timed; commands inside scripts don't count.
  *   What Redis itself spends is in the column "Redis µs/req", as a script can cost it more than a plain command.
+ * - What rolling expiry adds is counted by a clock of its own (`rolling.mjs`), latency over a network with few
+ *   connections through a delaying proxy (`network.mjs`).
  * - What each peer does and why its settings are fair stands in the header of its file in `servers/`.
  */
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { chart } from "./chart.mjs";
 import { load } from "./load.mjs";
 import { describeMachine, pin, redisCpuUs, startRedis, startTarget } from "./machine.mjs";
-import { rowsOf, table } from "./report.mjs";
+import { measureNetwork } from "./network.mjs";
+import { commandText, latencyTable, rowsOf, table } from "./report.mjs";
+import { rollingCommands } from "./rolling.mjs";
 import { commandsOf, routes, signIn, verify } from "./verify.mjs";
 
 /** @type {Record<string, string[]>} */
@@ -51,14 +59,24 @@ const { values: flags } = parseArgs({
     requests: { type: "string" },
     connections: { type: "string", default: "32" },
     only: { type: "string", default: "" },
+    network: { type: "string", default: "1" },
+    latency: { type: "string" },
     json: { type: "string" },
+    chart: { type: "string" },
     profile: { type: "string" },
   },
 });
 const rounds = wholeNumber("rounds", flags.rounds ?? (flags.quick ? "1" : "9"));
 const requests = wholeNumber("requests", flags.requests ?? (flags.quick ? "128" : "4000"));
 const connections = wholeNumber("connections", flags.connections);
+const delayMs = Number(flags.network);
+if (!(delayMs >= 0)) throw new Error(`--network takes milliseconds, got "${flags.network}"`);
 const poolSize = connections * 30;
+const isWhole = flags.only === "" && !flags.quick;
+const chartFile =
+  flags.chart ?? (isWhole ? fileURLToPath(new URL("../../.github/bench.svg", import.meta.url)) : undefined);
+/** Reads of a session in one `touchInterval`, of which one writes its activity down. */
+const perInterval = 20;
 
 /**
  * @param {string} name
@@ -91,12 +109,34 @@ const redis = await startRedis(pinning);
 const about = await describeMachine(redis.client, pinning);
 /** @type {import("./report.mjs").Row[]} */
 const rows = [];
+/** @type {string[]} */
+const notes = [];
+/** @type {import("./network.mjs").Latency[]} */
+let latencies = [];
 try {
   for (const framework of chosen(Object.keys(variants))) rows.push(...(await benchFramework(framework)));
+  for (const isNear of [false, true]) {
+    const { total, byName } = await rollingCommands(redis.client, redis.url, { perInterval, isNear });
+    const counted = commandText({ commands: total, commandsByName: byName });
+    notes.push(
+      `rolling expiry, ${isNear ? "near-cache" : "holdfast"}: ${counted} Redis commands a read, ${perInterval} in a touchInterval`,
+    );
+  }
+  if (delayMs > 0) await benchNetwork();
 } finally {
   await redis.stop();
 }
 await report();
+
+async function benchNetwork() {
+  const frameworks = flags.latency?.split(",") ?? chosen(Object.keys(variants));
+  progress(`latency, Redis ${delayMs} ms away: ${frameworks.join(", ")}`);
+  const size = { rounds: Math.min(rounds, 5), requests: Math.min(requests, 1_000) };
+  const result = await measureNetwork(pinning, { redisUrl: redis.url, delayMs, ...size, frameworks });
+  latencies = result.latencies;
+  const note = `Redis behind a proxy that delays answers by ${delayMs} ms (PING: ${result.awayMs.toFixed(2)} ms), 4 connections, ${size.rounds} rounds of ${size.requests} requests`;
+  notes.push(`\n${note}\n\n${latencyTable(latencies)}`);
+}
 
 /**
  * @param {string} framework
@@ -184,6 +224,12 @@ function requestOf(route, { variant, target, cookies }) {
 async function report() {
   const labels = Object.fromEntries(Object.entries(routes).map(([name, { label }]) => [name, label]));
   const settings = `${rounds} rounds of ${requests} requests a cell, ${connections} connections, ${poolSize} sessions`;
-  console.log(`${about.machine}\n${about.cores}\n${about.versions}\n${settings}\n\n${table(rows, labels)}`);
-  if (flags.json !== undefined) await writeFile(flags.json, JSON.stringify({ ...about, settings, rows }, null, 2));
+  console.log(
+    `${about.machine}\n${about.cores}\n${about.versions}\n${settings}\n\n${table(rows, labels)}\n\n${notes.join("\n")}`,
+  );
+  const json = { ...about, settings, rows, latencies };
+  if (flags.json !== undefined) await writeFile(flags.json, JSON.stringify(json, null, 2));
+  if (chartFile === undefined) return;
+  await writeFile(chartFile, chart(rows, { ...about, settings }));
+  console.log(`\nchart: ${chartFile}`);
 }
