@@ -4,10 +4,14 @@
  * response of Express a new hidden class apiece on Node 20 and 22 (it changes the prototype first): 14 µs for four.
  * Called by the response gate.
  */
-import type { GatedResponse, SendingMethods, Underlying } from "./gated-response.ts";
-
-/** Takes a call of one of the methods. */
-export type Gatekeeper = (name: keyof SendingMethods, args: unknown[]) => unknown;
+import {
+  type GatedResponse,
+  type Gatekeeper,
+  type SendingMethods,
+  seatKey,
+  type Underlying,
+} from "./gated-response.ts";
+import { putLookOn } from "./held-look.ts";
 
 /** The methods in front, and those below them. */
 export interface Installed {
@@ -16,16 +20,17 @@ export interface Installed {
 }
 
 const shared = new WeakMap<object, Installed>();
-const keepers = new WeakMap<object, Gatekeeper>();
 
 /** `prototype`: what all responses of the app inherit from. Who was there first stays below. */
 export function putInFront(response: GatedResponse, keeper: Gatekeeper, prototype?: object): Installed {
   const common = prototype && sharedMethods(prototype);
-  if (common === undefined || keepers.has(response) || !isUntouched(response, common)) {
-    return putOnResponse(response, keeper);
+  const isFirst = response[seatKey] === undefined;
+  const isShared = isFirst && common !== undefined && isUntouched(response, common);
+  if (isFirst) {
+    const seat = { keeper: isShared ? keeper : undefined, held: undefined, hasLook: common !== undefined };
+    Object.defineProperty(response, seatKey, { value: seat, configurable: true });
   }
-  keepers.set(response, keeper);
-  return common;
+  return isShared ? common : putOnResponse(response, keeper);
 }
 
 /** The methods in front of a response that has its own. */
@@ -48,14 +53,15 @@ function sharedMethods(prototype: object): Installed {
   const under = methodsOf(prototype as GatedResponse);
   const methods = frontOf(under, (name) => {
     const below = under[name];
-    return function gated(this: object, ...args) {
-      const keeper = keepers.get(this);
+    return function gated(this: Partial<GatedResponse>, ...args) {
+      const keeper = this[seatKey]?.keeper;
       return keeper === undefined ? below?.apply(this, args) : keeper(name, args);
     };
   });
   for (const [name, value] of Object.entries(methods)) {
     Object.defineProperty(prototype, name, { value, configurable: true, writable: true });
   }
+  putLookOn(prototype as GatedResponse); // as above
   const installed = { methods, under };
   shared.set(prototype, installed);
   return installed;

@@ -1,6 +1,6 @@
 /**
  * What the response gate works with: the visit, and the response as its parts see it, with Node's public methods, some
- * of which stubs lack. Types, and the key under which a response has its hold.
+ * of which stubs lack. Types, and the keys under which responses and connections have what the gate keeps there.
  */
 import type { EventEmitter } from "node:events";
 import type { HeaderValue } from "./response-head.ts";
@@ -24,8 +24,38 @@ export interface Underlying extends SendingMethods {
 /** What can be held: the calls that send, and those whose order with them matters. */
 export type HeldName = keyof SendingMethods | "cork" | "uncork";
 
-/** Where a response that is held has its hold. */
-export const heldKey: unique symbol = Symbol("holdfast.held");
+/** Where a response has its seat: one property for all, as each costs Express's responses a new hidden class. */
+export const seatKey: unique symbol = Symbol("holdfast.seat");
+
+/** What is kept on a gated response itself: a WeakMap would keep it alive for V8's minor collections. */
+export interface Seat {
+  /** Who takes the calls of the methods that the app's responses share; `undefined`: it has methods of its own. */
+  keeper: Gatekeeper | undefined;
+  /** The hold, while it is held. */
+  held: Holding | undefined;
+  /** Whether the methods that ask for the hold are in place, see `held-look.ts`. */
+  hasLook: boolean;
+}
+
+/** Takes a call of one of the methods that send. */
+export type Gatekeeper = (name: keyof SendingMethods, args: unknown[]) => unknown;
+
+/** The methods that a held response takes besides those that send. */
+export type LookName =
+  | "cork"
+  | "uncork"
+  | "destroy"
+  | "writeContinue"
+  | "writeProcessing"
+  | "writeEarlyHints"
+  | "writeInformation";
+
+/** A hold, as the methods in front of a response see it. */
+export interface Holding {
+  readonly isEnded: boolean;
+  /** Takes a call; `method` is what would be called without the hold. */
+  take(name: LookName, method: Method, args: unknown[]): unknown;
+}
 
 /** Where a connection has who keeps its `destroy()` while a response is held. */
 export const cutKey: unique symbol = Symbol("holdfast.cut");
@@ -41,7 +71,7 @@ export interface HeldConnection {
 
 /** A response: HTTP/1, HTTP/2, or a stub. */
 export interface GatedResponse extends SendingMethods {
-  [heldKey]?: { readonly isEnded: boolean } | undefined;
+  [seatKey]?: Seat | undefined;
   /** HTTP/1's rendered head; not Node's public API, see `held-response.ts`. */
   _header?: string | null;
   statusCode?: number;

@@ -5,15 +5,23 @@
  * On HTTP/1 the look is one assignment, to `_header`: compression and on-headers ask it, and Node derives `headersSent`
  * and its refusals from it. Covering those one by one, as on HTTP/2, was measured at 12 µs a response.
  */
-import { type GatedResponse, type HeldName, heldKey, type Method, type Underlying } from "./gated-response.ts";
+import {
+  type GatedResponse,
+  type HeldName,
+  type Holding,
+  type LookName,
+  type Method,
+  seatKey,
+  type Underlying,
+} from "./gated-response.ts";
 import { holdConnection } from "./held-connection.ts";
+import { putLookOn } from "./held-look.ts";
 import type { ResponseHead } from "./response-head.ts";
 
 /** Headers to set before the held calls are made, by lower-case name. */
 export type LateHeaders = ReadonlyMap<string, { name: string; value: string | string[] }>;
 
-/** 1xx responses go out before the held one; Node 24 refuses them once there is a head. */
-const informational = ["writeContinue", "writeProcessing", "writeEarlyHints", "writeInformation"] as const;
+const noHeaders: LateHeaders = new Map();
 
 const refused = ["setHeader", "appendHeader", "setHeaders", "removeHeader"] as const;
 
@@ -21,7 +29,7 @@ const refused = ["setHeader", "appendHeader", "setHeaders", "removeHeader"] as c
 type HeldCall = { name: HeldName; args: unknown[] } | { name: "cut"; args: []; cut: () => void };
 
 /** One hold, from the first held call to `release` or `drop`. */
-export class HeldResponse {
+export class HeldResponse implements Holding {
   readonly #response: GatedResponse;
   readonly #under: Underlying;
   readonly #head: ResponseHead | undefined;
@@ -32,6 +40,8 @@ export class HeldResponse {
   /** `end` is among the calls. */
   isEnded = false;
   #isDraining = false;
+  /** HTTP/1, and the head is among the calls. */
+  #isHeadHeld = false;
   #letGo: () => void = () => {};
 
   /** `under`: the methods below the gate. `head`: the `writeHead` that is held, if that is what began it. */
@@ -59,7 +69,7 @@ export class HeldResponse {
   }
 
   /** Sets `headers` and makes the held calls. @throws what Node throws at a call with wrong arguments */
-  release(headers: LateHeaders): void {
+  release(headers: LateHeaders = noHeaders): void {
     const response = this.#response;
     this.#uncover();
     this.#restoreStatus();
@@ -114,46 +124,40 @@ export class HeldResponse {
     }
   }
 
-  #lookSent(): void {
+  take(name: LookName, method: Method, args: unknown[]): unknown {
     const response = this.#response;
-    response[heldKey] = this;
-    Object.defineProperty(response, "writableEnded", writableEnded);
-    // Whoever finds the response sent and cuts the connection (Express's final handler) cuts it behind that response.
-    this.#wrap("destroy", (method, args) => {
+    // Node joins corked chunks of a chunked body into one.
+    if (name === "cork" || name === "uncork") return this.keep(name, []);
+    if (name === "destroy") {
       if (args.length > 0) return Reflect.apply(method, response, args);
+      // Whoever finds the response sent and cuts the connection (Express's final handler) cuts it behind that response.
       this.#calls.push({ name: "cut", args: [], cut: () => Reflect.apply(method, response, []) });
       return response;
-    });
+    }
+    // 1xx responses go out before the held one; Node 24 refuses them once there is a head.
+    if (this.#isHeadHeld) response._header = null;
+    const result = Reflect.apply(method, response, args);
+    if (this.#isHeadHeld) response._header = "held";
+    return result;
+  }
+
+  #lookSent(): void {
+    const response = this.#response;
+    const seat = response[seatKey];
+    if (seat !== undefined) {
+      if (!seat.hasLook) putLookOn(response);
+      seat.hasLook = true;
+      seat.held = this;
+    }
     this.#letGo = holdConnection(response, (cut) => void this.#calls.push({ name: "cut", args: [], cut }));
-    // Node joins corked chunks of a chunked body into one.
-    for (const name of ["cork", "uncork"] as const) this.#wrap(name, () => void this.keep(name, []));
     // A late `end`: the head has left.
     if (response._header) return;
     if (!Object.hasOwn(response, "_header")) {
       this.#coverHead();
       return;
     }
+    this.#isHeadHeld = true;
     response._header = "held";
-    for (const name of informational) {
-      this.#wrap(name, (method, args) => {
-        response._header = null;
-        const result = Reflect.apply(method, response, args);
-        response._header = "held";
-        return result;
-      });
-    }
-  }
-
-  /** Replaces a method for as long as this hold lasts. */
-  #wrap(
-    name: (typeof informational)[number] | "cork" | "uncork" | "destroy",
-    act: (method: Method, args: unknown[]) => unknown,
-  ): void {
-    const response = this.#response;
-    const method = response[name];
-    if (typeof method !== "function") return;
-    response[name] = (...args) =>
-      response[heldKey] === this ? act(method, args) : Reflect.apply(method, response, args);
   }
 
   /** HTTP/2 derives `headersSent` and its refusals from its stream. */
@@ -169,7 +173,8 @@ export class HeldResponse {
 
   #uncover(): void {
     const response = this.#response;
-    response[heldKey] = undefined;
+    const seat = response[seatKey];
+    if (seat !== undefined) seat.held = undefined;
     this.#letGo();
     if (this.#covered.length === 0 && response._header === "held") response._header = null;
     for (const [name, before] of this.#covered) {
@@ -178,14 +183,6 @@ export class HeldResponse {
     }
   }
 }
-
-/** One descriptor for all responses, left in place: V8 keeps them fast, and not with accessors of their own. */
-const writableEnded: PropertyDescriptor & ThisType<GatedResponse> = {
-  configurable: true,
-  get() {
-    return this[heldKey]?.isEnded ?? Reflect.get(Object.getPrototypeOf(this), "writableEnded", this);
-  },
-};
 
 /** Calls the trailing callback of a call that will not be made, if it has one. */
 export function callBack(args: readonly unknown[], error: unknown): void {

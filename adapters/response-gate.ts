@@ -7,15 +7,20 @@
  * in the same tick. Otherwise it and what follows are kept in order, and made once the save settled; if that failed
  * they are dropped, and `next(error)` answers instead. It decides nothing about sessions. Used by `express.ts`.
  */
-import { type Gatekeeper, putInFront, putOnResponse } from "./gate-methods.ts";
-import type { GateableResponse, GatedResponse, GateVisit, SendingMethods, Underlying } from "./gated-response.ts";
+import { putInFront, putOnResponse } from "./gate-methods.ts";
+import type {
+  GateableResponse,
+  GatedResponse,
+  Gatekeeper,
+  GateVisit,
+  SendingMethods,
+  Underlying,
+} from "./gated-response.ts";
 import { callBack, HeldResponse } from "./held-response.ts";
 import { type HeaderValue, ResponseHead } from "./response-head.ts";
 
 /** They describe the body that was dropped; left in place they would break the answer that comes instead. */
 const framing = ["content-length", "content-encoding"] as const;
-
-const noHeaders: ReadonlyMap<string, { name: string; value: string | string[] }> = new Map();
 
 /** The gate of one response. It is also where the engine reads and sets headers: those of a held `writeHead` count. */
 export class ResponseGate {
@@ -157,7 +162,7 @@ export class ResponseGate {
     const wasOpen = this.#isOpen;
     this.#isOpen = true;
     try {
-      held.release(this.#headers ?? noHeaders);
+      held.release(this.#headers);
       this.#isEnded = held.isEnded;
     } catch (error) {
       // Node refused one of the calls (a bad header, a chunk that is none): the app's error, a moment later than usual.
