@@ -67,6 +67,8 @@ export class RedisLink {
   /** `undefined`: no Cluster. */
   readonly #doubts: RedisDoubts | undefined;
   readonly #waiting = new Set<() => void>();
+  /** Commands that leave at the end of this turn. */
+  #leaving: { call: TrackedCall; era: Era | undefined }[] = [];
   #syncing: Promise<void> | undefined;
   #isClosed = false;
   /** When the connection was last ready, on the scale of `performance.now()`. */
@@ -209,9 +211,20 @@ export class RedisLink {
 
   #announce(call: TrackedCall, era: Era | undefined): void {
     if (call.onSent === undefined) return;
-    if (this.#isPipelining) setImmediate(() => call.onSent?.(era));
-    else call.onSent(era);
+    if (!this.#isPipelining) {
+      call.onSent(era);
+      return;
+    }
+    // One turn's worth at a time: a timer for each costs more than what it tells.
+    if (this.#leaving.length === 0) setImmediate(this.#tellSent);
+    this.#leaving.push({ call, era });
   }
+
+  readonly #tellSent = (): void => {
+    const left = this.#leaving;
+    this.#leaving = [];
+    for (const { call, era } of left) call.onSent?.(era);
+  };
 
   readonly #wake = (): void => {
     for (const wake of this.#waiting) wake();

@@ -86,6 +86,12 @@ export type CapableStore = TrackableStore & Indexed & Announcing & Expiring;
 
 const otherType = "a Redis key that is no string";
 
+/** What a read is answered where another kind of key stands. */
+function asOtherType(error: unknown): string {
+  if (replyCode(error) === "WRONGTYPE") return otherType;
+  throw error;
+}
+
 class RedisStore implements TrackableStore, TrackedStore, Indexed, Announcing, Expiring {
   readonly principals: PrincipalIndex;
   readonly endings: Endings;
@@ -152,17 +158,11 @@ class RedisStore implements TrackableStore, TrackedStore, Indexed, Announcing, E
   }
 
   async #read(key: string, call: TrackedCall): Promise<StoreRecord | undefined> {
-    const raw = await this.#link.run("read", this.#prefix + key, call, async (client) => {
-      try {
-        return await client.getBuffer(this.#prefix + key);
-      } catch (error) {
-        if (replyCode(error) === "WRONGTYPE") return otherType;
-        throw error;
-      }
-    });
+    const at = this.#prefix + key;
+    const raw = await this.#link.run("read", at, call, (client) => client.getBuffer(at).catch(asOtherType));
     if (typeof raw === "string") return { kind: "garbage", detail: raw };
     const record = raw === null ? undefined : parseRecord(key, raw, this.now());
-    if (record?.kind !== "live") this.#settings.replicas?.learn(this.#prefix + key);
+    if (record?.kind !== "live") this.#settings.replicas?.learn(at);
     return record;
   }
 

@@ -35,8 +35,9 @@ export class SharedReads {
     });
     if (isSent) return begun;
     this.#unsent.set(key, begun);
-    // One that was refused never leaves.
-    return begun.finally(() => this.#leave(key, begun));
+    // One that was refused never leaves. Beside the answer, not before it: who waits is not kept for this.
+    begun.catch(() => this.#leave(key, begun));
+    return begun;
   }
 
   #leave(key: string, read: Promise<Answer> | undefined): void {
