@@ -67,7 +67,10 @@ function isPlainJson(value: unknown, depth: number): boolean {
   }
   // A circle is deeper than any limit.
   if (depth > 20 || "toJSON" in value) return false;
-  if (Array.isArray(value)) return value.every((inner) => isPlainJson(inner, depth + 1));
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) if (!isPlainJson(value[index], depth + 1)) return false;
+    return true;
+  }
   // The data themselves are a session, whose prototype has its members.
   if (depth > 0 && Object.getPrototypeOf(value) !== Object.prototype) return false;
   // The shape was checked above.

@@ -52,7 +52,11 @@ export function isPersistent(exchange: Exchange, state: SessionState): boolean {
 export function varyByCookie(exchange: Exchange): void {
   if (exchange.headersSent) return;
   const earlier = exchange.getHeader("vary");
-  const list = earlier === undefined ? "" : Array.isArray(earlier) ? earlier.join(", ") : String(earlier);
+  if (earlier === undefined) {
+    exchange.setHeader("vary", "Cookie");
+    return;
+  }
+  const list = Array.isArray(earlier) ? earlier.join(", ") : String(earlier);
   const names = list.split(",").map((name) => name.trim().toLowerCase());
   if (names.includes("cookie") || names.includes("*")) return;
   exchange.setHeader("vary", list === "" ? "Cookie" : `${list}, Cookie`);
