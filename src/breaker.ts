@@ -22,30 +22,28 @@ export type Side = "read" | "write";
 export class Breakers {
   readonly #store: Store;
   readonly #timeoutMs: number;
-  readonly #byDomain = new Map<string, Breaker>();
+  readonly #bySide: Record<Side, Map<string, Breaker>> = { read: new Map(), write: new Map() };
 
   constructor(store: Store, timeoutMs: number) {
     this.#store = store;
     this.#timeoutMs = timeoutMs;
   }
 
-  /**
-   * Runs a call for `key`.
-   * @throws {SessionError} `ERR_SESSION_STORE` at once while the breaker is open, else what the call throws
-   */
-  run<T>(side: Side, key: string, call: () => Promise<T>): Promise<T> {
-    const domain = `${side} ${this.#store.shardOf?.(key) ?? ""}`;
-    let breaker = this.#byDomain.get(domain);
+  /** The breaker of the calls for `key`. */
+  of(side: Side, key: string): Breaker {
+    const shard = this.#store.shardOf?.(key) ?? "";
+    const byShard = this.#bySide[side];
+    let breaker = byShard.get(shard);
     if (breaker === undefined) {
       breaker = new Breaker(() => this.#probe(side, key), Math.min(slowMs, this.#timeoutMs / 2));
-      this.#byDomain.set(domain, breaker);
+      byShard.set(shard, breaker);
     }
-    return breaker.run(call);
+    return breaker;
   }
 
   /** Ends the probes. */
   close(): void {
-    for (const breaker of this.#byDomain.values()) breaker.close();
+    for (const byShard of Object.values(this.#bySide)) for (const breaker of byShard.values()) breaker.close();
   }
 
   /** Asks for a record that is nobody's concern; a touch never creates one, and this one's version is nobody's. */
@@ -59,7 +57,8 @@ export class Breakers {
   }
 }
 
-class Breaker {
+/** One breaker. */
+export class Breaker {
   readonly #slow = new WeakSet<Error>();
   readonly #policy = circuitBreaker(
     handleWhen((error) => this.#slow.has(error)),
@@ -79,26 +78,31 @@ class Breaker {
     this.#policy.onReset(() => clearTimeout(this.#timer));
   }
 
-  async run<T>(call: () => Promise<T>): Promise<T> {
+  /**
+   * Runs a call.
+   * @throws {SessionError} `ERR_SESSION_STORE` at once while the breaker is open, else what the call throws
+   */
+  run<T>(call: () => Promise<T>): Promise<T> {
     if (this.#policy.state !== CircuitState.Closed) throw unavailable();
     const start = performance.now();
-    let result: T;
-    try {
-      result = await call();
-    } catch (error) {
-      // A store that waited for its replicas in vain has answered.
-      const isOutage = !(error instanceof SessionError && error.code === "ERR_SESSION_UNCONFIRMED");
-      const isSlow = performance.now() - start >= this.#slowMs;
-      if (isOutage && isSlow && error instanceof Error) await this.#count(error);
-      throw error;
-    }
-    if (this.#hasFailed) await this.#succeed();
-    return result;
+    return call().then(
+      (result) => (this.#hasFailed ? this.#succeed(result) : result),
+      (error: unknown) => this.#fail(error, start),
+    );
   }
 
+  /** Ends the probes. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+  }
+
+  async #fail(error: unknown, start: number): Promise<never> {
+    // A store that waited for its replicas in vain has answered.
+    const isOutage = !(error instanceof SessionError && error.code === "ERR_SESSION_UNCONFIRMED");
+    const isSlow = performance.now() - start >= this.#slowMs;
+    if (isOutage && isSlow && error instanceof Error) await this.#count(error);
+    throw error;
   }
 
   /** Counts a slow failure. */
@@ -110,9 +114,10 @@ class Breaker {
   }
 
   /** Failures count in a row. */
-  async #succeed(): Promise<void> {
+  async #succeed<T>(result: T): Promise<T> {
     this.#hasFailed = false;
     if (this.#policy.state === CircuitState.Closed) await this.#policy.execute(() => {});
+    return result;
   }
 
   #startProbing(): void {

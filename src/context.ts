@@ -71,10 +71,10 @@ export async function callStore<T>(
 ): Promise<T> {
   const { operation, id, durable = false, mayBeStale = false } = call;
   const report = (error: SessionError): void => context.events.emit("storeError", { operation, error, id });
-  const done = context.inFlight.begin();
+  context.inFlight.enter();
   try {
-    const side = operation === "read" ? "read" : "write";
-    return await context.breakers.run(side, id, () =>
+    const breaker = context.breakers.of(operation === "read" ? "read" : "write", id);
+    return await breaker.run(() =>
       budget.spend((deadline) => verb(context.store, { deadline, durable, mayBeStale, report })),
     );
   } catch (error) {
@@ -82,7 +82,7 @@ export async function callStore<T>(
     if (error instanceof SessionError) report(error);
     throw error;
   } finally {
-    done();
+    context.inFlight.leave();
   }
 }
 

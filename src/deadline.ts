@@ -24,34 +24,40 @@ export class Budget {
    * Runs `call` with its deadline and waits no longer than that, whatever the store does.
    * @throws {SessionError} `ERR_SESSION_STORE_TIMEOUT`; a store's own failure becomes `ERR_SESSION_STORE`
    */
-  async spend<T>(call: (deadline: number) => Promise<T>): Promise<T> {
+  spend<T>(call: (deadline: number) => Promise<T>): Promise<T> {
     const start = performance.now();
     const waitMs = this.#isUnlimited ? this.#totalMs : this.#leftMs;
-    try {
-      if (waitMs <= 0) throw timeout(this.#totalMs);
-      return await within(call(start + waitMs), waitMs, this.#totalMs);
-    } catch (error) {
-      throw asStoreError(error);
-    } finally {
-      this.#leftMs -= performance.now() - start;
-    }
+    if (waitMs <= 0) return Promise.reject(timeout(this.#totalMs));
+    // One promise for all of it: each store call of each request comes by here.
+    return new Promise((resolve, reject) => {
+      let isOver = false;
+      const settle = (): void => {
+        isOver = true;
+        clearTimeout(timer);
+        this.#leftMs -= performance.now() - start;
+      };
+      const fail = (error: unknown): void => {
+        if (isOver) return;
+        settle();
+        reject(asStoreError(error));
+      };
+      const timer = setTimeout(() => fail(timeout(this.#totalMs)), waitMs);
+      begun(call, start + waitMs).then((value) => {
+        if (isOver) return;
+        settle();
+        resolve(value);
+      }, fail);
+    });
   }
 }
 
-function within<T>(work: Promise<T>, waitMs: number, totalMs: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(timeout(totalMs)), waitMs);
-    work.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
-  });
+/** What a store throws before there is a promise is a failure like any other. */
+function begun<T>(call: (deadline: number) => Promise<T>, deadline: number): Promise<T> {
+  try {
+    return call(deadline);
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
 /** Whether `work` settles before `deadline` (by `performance.now()`); waits no longer than that. Rejects as `work` does. */

@@ -27,7 +27,9 @@ export async function readFollowing(
   { secret, id }: { secret: string; id: string },
 ): Promise<Followed> {
   // Whoever loads a session writes by the version that it read.
-  const record = await read(context, budget, id, { mayBeStale: true });
+  const asked = { operation: "read", id, mayBeStale: true } as const;
+  const found = await callStore(context, budget, asked, (store, call) => store.read(id, call));
+  const record = asEnded(found, context.store.now());
   if (record?.kind !== "moved") return { secret, id, record, isLedOn: false };
   return follow(context, budget, secret, record);
 }
@@ -68,16 +70,16 @@ export async function readById(
 }
 
 /**
- * What stands under a public id; `fresh`: by the backend's own word; `mayBeStale`: or stood there a moment ago.
+ * What stands under a public id; `fresh`: by the backend's own word.
  * @throws {SessionError} `ERR_SESSION_STORE…`
  */
 export async function read(
   context: Context,
   budget: Budget,
   id: string,
-  { fresh = false, mayBeStale = false }: { fresh?: boolean; mayBeStale?: boolean } = {},
+  { fresh = false }: { fresh?: boolean } = {},
 ): Promise<StoreRecord | undefined> {
-  const record = await callStore(context, budget, { operation: "read", id, mayBeStale }, (store, call) =>
+  const record = await callStore(context, budget, { operation: "read", id }, (store, call) =>
     store.read(id, fresh ? { ...call, fresh } : call),
   );
   return asEnded(record, context.store.now());

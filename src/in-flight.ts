@@ -16,23 +16,33 @@ export class InFlight {
 
   /** Counts one more; the returned function ends it, once however often it is called. */
   begin(): () => void {
-    this.#size++;
+    this.enter();
     let isOver = false;
     return () => {
       if (isOver) return;
       isOver = true;
-      this.#size--;
-      if (this.#size === 0) this.#wake?.();
+      this.leave();
     };
+  }
+
+  /** Counts one more, until `leave()`. */
+  enter(): void {
+    this.#size++;
+  }
+
+  /** One that entered is over. */
+  leave(): void {
+    this.#size--;
+    if (this.#size === 0) this.#wake?.();
   }
 
   /** Counts `work` until it settles. */
   async during<T>(work: Promise<T>): Promise<T> {
-    const end = this.begin();
+    this.enter();
     try {
       return await work;
     } finally {
-      end();
+      this.leave();
     }
   }
 

@@ -75,9 +75,9 @@ export async function callIndex<T>(
   const { principals, breakers, events, inFlight } = context;
   if (principals === undefined) throw noIndex();
   try {
-    const asked = breakers.run("write", `p:{${owner}}`, () =>
-      budget.spend((deadline) => verb(principals, { deadline, durable: true })),
-    );
+    const asked = breakers
+      .of("write", `p:{${owner}}`)
+      .run(() => budget.spend((deadline) => verb(principals, { deadline, durable: true })));
     return await inFlight.during(asked);
   } catch (error) {
     // The budget turns every failure of a store into this class. No id: a user's digest is nobody's business.

@@ -27,9 +27,9 @@ export async function callExpiries<T>(
 ): Promise<T> {
   if (expiries === undefined) throw new RangeError("no expiry index: expiredEvents is off");
   try {
-    const asked = breakers.run("write", id, () =>
-      budget.spend((deadline) => verb(expiries, { deadline, durable: false })),
-    );
+    const asked = breakers
+      .of("write", id)
+      .run(() => budget.spend((deadline) => verb(expiries, { deadline, durable: false })));
     return await inFlight.during(asked);
   } catch (error) {
     // The budget turns every failure of a store into this class.

@@ -317,7 +317,7 @@ const inPromises = [
   bug(
     "a store that hangs is waited for",
     "src/deadline.ts",
-    "const timer = setTimeout(() => reject(timeout(totalMs)), waitMs);",
+    "const timer = setTimeout(() => fail(timeout(this.#totalMs)), waitMs);",
     "const timer = setTimeout(() => {}, waitMs);",
     "test/unit/breaker.test.ts",
   ),
