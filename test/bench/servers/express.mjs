@@ -5,6 +5,8 @@
  * The peer is express-session with connect-redis over node-redis, as both READMEs show it: `resave: false`,
  * `saveUninitialized: false`, `rolling` left off (its default), the store's touch left on (its default). It reads the
  * record on every request that carries a cookie, touched or not, and sends an EXPIRE after each that changed nothing.
+ * Nothing of it is slowed down: keep-alive connections in parallel let node-redis send many commands in one write. Its
+ * CPU per request depends on that number (--connections), so figures of two runs compare only with the same one.
  * `peer-tuned` is the same with a cheaper Redis client (`nodeRedis` in server.mjs).
  */
 import { createRequire } from "node:module";
