@@ -2,9 +2,13 @@
 /**
  * A vitest reporter that ends the report with what people and scripts read at the end of a log: a line
  * `failed: file > test: message` for each failure, then one plain line, `N passed, N failed`. A file that did not load
- * and an error outside of any test count as failed.
+ * and an error outside of any test count as failed, and so does, where all tests passed, an id of theirs that was printed.
  */
+import { watchOutput } from "./raw-ids.mjs";
+
 export default class ClosingLine {
+  #output = watchOutput();
+
   /**
    * @param {ReadonlyArray<import("vitest/node").TestModule>} modules
    * @param {ReadonlyArray<{ message: string }>} unhandled
@@ -24,9 +28,19 @@ export default class ClosingLine {
       failures.push(failure(module.relativeModuleId, module.errors()));
     }
     const left = counts.skipped + counts.pending;
-    const line = `${counts.passed} passed, ${counts.failed} failed${left > 0 ? `, ${left} skipped` : ""}`;
     // The default report is written in this same step: these lines go behind it.
-    process.once("exit", () => console.log([...failures, line].join("\n")));
+    process.once("exit", () => {
+      const { ids, words, printed } = this.#output.result();
+      const of = `of ${ids} ids in cookies`;
+      // A test that fails may show what it compared.
+      if (counts.failed === 0 && printed.length > 0) {
+        failures.push(`failed: printed, ${of}: ${printed.map((id) => `${id.slice(0, 8)}…`).join(", ")}`);
+        counts.failed += 1;
+        process.exitCode = 1;
+      } else if (ids > 0) console.log(`none ${of} is in the ${words} words of 22 characters or more that were printed`);
+      const line = `${counts.passed} passed, ${counts.failed} failed${left > 0 ? `, ${left} skipped` : ""}`;
+      console.log([...failures, line].join("\n"));
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import { reservedKeys } from "../../src/session-content.ts";
 import { Browser } from "../support/browser.ts";
+import { noteOutput } from "../support/raw-ids.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { asScripts, type CodeBlock, codeBlocks, root, typeErrors, workFolder } from "./code-blocks.ts";
 
@@ -98,6 +99,7 @@ describe("the quick starts", () => {
     let said = "";
     child.stderr?.on("data", (chunk) => {
       said += chunk;
+      noteOutput(chunk);
     });
     const port = await new Promise<unknown>((resolve, reject) => {
       child.once("message", resolve);

@@ -14,6 +14,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { ensureBuilt } from "../../.ci/build.mjs";
 import { freePort } from "../../examples/cluster/free-port.mjs";
 import { startChromium } from "../support/chromium.ts";
+import { noteOutput } from "../support/raw-ids.ts";
 import { until } from "../support/redis-server.ts";
 import { lowContrast, pageWidth, tooWide } from "./in-page.ts";
 
@@ -33,6 +34,7 @@ class Running {
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (chunk) => {
         this.output += chunk;
+        noteOutput(chunk);
       });
     }
     this.ended = once(child, "close").then(([code, signal]) => code ?? signal);

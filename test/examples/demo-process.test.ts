@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import { freePort } from "../../examples/cluster/free-port.mjs";
 import { expectTook } from "../support/in-time.ts";
+import { noteOutput } from "../support/raw-ids.ts";
 import { startRedis, until } from "../support/redis-server.ts";
 import { type Demo, frameworks, Visitor } from "./demo.ts";
 
@@ -35,6 +36,7 @@ function runDemo(env: Record<string, string>, command = [process.execPath, progr
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk) => {
       output += chunk;
+      noteOutput(chunk);
     });
   }
   const ended = once(child, "close").then(([code, signal]) => code ?? signal);

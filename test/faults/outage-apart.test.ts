@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
 import { tally, times } from "../support/counts.ts";
 import { expectTook } from "../support/in-time.ts";
+import { noteOutput } from "../support/raw-ids.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 const storeTimeoutMs = 1_000;
@@ -69,7 +70,10 @@ function start(name: string, args: readonly string[]): Program {
     stdio: ["pipe", "pipe", "pipe"],
   });
   const complaints: string[] = [];
-  child.stderr.setEncoding("utf8").on("data", (text: string) => void complaints.push(text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    complaints.push(text);
+    noteOutput(text);
+  });
   return { child, lines: createInterface(child.stdout), complaints };
 }
 

@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { ensureBuilt } from "../../.ci/build.mjs";
+import { noteOutput } from "../support/raw-ids.ts";
 
 /** The process. */
 export interface SecurityNode {
@@ -30,6 +31,7 @@ export async function startNode(redisUrl: string, env: Record<string, string> = 
   let output = "";
   const take = (chunk: unknown): void => {
     output += String(chunk);
+    noteOutput(chunk);
   };
   child.stdout?.on("data", take);
   child.stderr?.on("data", take);

@@ -1,5 +1,7 @@
 /** A small browser for tests: fetch with a cookie jar (names and values only), redirects not followed. */
 
+import { noteCookie } from "./raw-ids.ts";
+
 /** What came back, body read. */
 export interface Answer {
   status: number;
@@ -19,7 +21,9 @@ export function readSetCookie(line: string): { name: string; value: string; clea
   const clears =
     attributes.some((attribute) => /^max-age=0$/i.test(attribute)) ||
     (expires !== undefined && Date.parse(expires) <= Date.now());
-  return { name: pair.slice(0, equals), value: pair.slice(equals + 1), clears, attributes };
+  const value = pair.slice(equals + 1);
+  noteCookie(value);
+  return { name: pair.slice(0, equals), value, clears, attributes };
 }
 
 /** Remembers cookies from answer to answer. */

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { delimiter } from "node:path";
+import { noteOutput } from "./raw-ids.ts";
 import { until } from "./redis-wire.ts";
 
 /** What to run. */
@@ -44,6 +45,7 @@ export async function startProgram(plan: ProgramPlan): Promise<Program> {
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk) => {
       output = (output + chunk).slice(-8_000);
+      noteOutput(chunk);
     });
   }
   const ended = once(child, "exit");
