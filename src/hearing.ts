@@ -7,7 +7,6 @@ import type { Context } from "./context.ts";
 import { Budget } from "./deadline.ts";
 import type { Ending } from "./endings.ts";
 import { readById } from "./following.ts";
-import { cut } from "./lifetimes.ts";
 import type { EndReason } from "./store.ts";
 
 /** Told once, when the session that it watches has ended; `"unknown"`: nobody can tell why any more. */
@@ -131,7 +130,8 @@ export class Hearing {
     const { record } = found;
     if (record?.kind === "live") {
       if (found.id !== id) this.#move(id, found.id);
-      if (this.#watchers.has(found.id)) this.#deadlines.set(found.id, cut(record.expiresAt, record.absoluteExpiresAt));
+      const deadline = Math.min(record.expiresAt, record.absoluteExpiresAt ?? Number.POSITIVE_INFINITY);
+      if (this.#watchers.has(found.id)) this.#deadlines.set(found.id, deadline);
       return;
     }
     const isPast = store.now() >= (this.#deadlines.get(id) ?? Number.POSITIVE_INFINITY);

@@ -4,7 +4,8 @@
  * counts as ended at each error and each new master. `redis-from-node-redis.ts` makes it.
  */
 import { randomInt } from "node:crypto";
-import { answerWithinMs, type Subscriber } from "./redis-subscriber.ts";
+import type { Subscriber } from "./redis-client.ts";
+import { answerWithinMs } from "./redis-subscriber.ts";
 
 /** While nothing is published a PING comes every five seconds; so long a handshake may hang. */
 const silenceMs = 15_000;

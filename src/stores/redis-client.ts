@@ -9,7 +9,6 @@ import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
 import keySlot from "cluster-key-slot";
 import { SessionError } from "../errors.ts";
-import type { Subscriber } from "./redis-subscriber.ts";
 import { type ConnectionSettings, parseRedisUrl } from "./redis-url.ts";
 
 /** What the store listens to. */
@@ -28,6 +27,17 @@ export interface RedisLike {
   disconnect(reconnect?: boolean): void;
   on(event: RedisEvent, listener: (...args: unknown[]) => void): unknown;
   off(event: RedisEvent, listener: (...args: unknown[]) => void): unknown;
+}
+
+/** One subscription, from its beginning to its end. */
+export interface Subscriber {
+  /** Connects; from when this resolves on each message is told. Called once. */
+  subscribe(channel: string, onMessage: (text: string) => void): Promise<void>;
+  /** Asks for an answer: a connection may be dead without a word. */
+  ping(): Promise<unknown>;
+  /** Resolves when something may be missed from now on, and after `close()`. */
+  readonly ended: Promise<void>;
+  close(): void;
 }
 
 /** The same with the two methods that ioredis has and its types leave out. */

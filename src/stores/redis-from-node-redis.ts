@@ -5,8 +5,7 @@
  */
 import keySlot from "cluster-key-slot";
 import { nodeRedisSubscriber } from "./node-redis-subscriber.ts";
-import type { RedisCommands, RedisEvent } from "./redis-client.ts";
-import type { Subscriber } from "./redis-subscriber.ts";
+import type { RedisCommands, RedisEvent, Subscriber } from "./redis-client.ts";
 
 type Arguments = (string | Buffer)[];
 

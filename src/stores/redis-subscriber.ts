@@ -5,18 +5,7 @@
  * None repairs itself: what is published meanwhile would be missed without a word. It ends, and the next one is opened.
  */
 import { randomInt } from "node:crypto";
-import type { RedisCommands } from "./redis-client.ts";
-
-/** One subscription, from its beginning to its end. */
-export interface Subscriber {
-  /** Connects; from when this resolves on each message is told. Called once. */
-  subscribe(channel: string, onMessage: (text: string) => void): Promise<void>;
-  /** Asks for an answer: a connection may be dead without a word. */
-  ping(): Promise<unknown>;
-  /** Resolves when something may be missed from now on, and after `close()`. */
-  readonly ended: Promise<void>;
-  close(): void;
-}
+import type { RedisCommands, Subscriber } from "./redis-client.ts";
 
 /** How long a connection may take to be made, and a command to be answered. */
 export const answerWithinMs = 2_000;
