@@ -185,14 +185,17 @@ describe("watch() of a session that expires", () => {
     // Both nodes have looked for the first time.
     await Promise.all([here, there].flatMap((node) => [node.get(idle.id), node.get(active.id)]));
     clock.advance(59_999);
-    await active.client.request(() => {});
+    await active.client.request((session) => session.touch());
     expect(told).toEqual([]);
     clock.advance(1);
     await until(() => told.length >= 2, "both nodes to be told");
     expect(told.sort()).toEqual(["here: idle expired", "there: idle expired"]);
     for (const step of [40_000, 40_000]) {
       clock.advance(step);
-      await active.client.request((session) => expect(session.isNew).toBe(false));
+      await active.client.request((session) => {
+        expect(session.isNew).toBe(false);
+        return session.touch();
+      });
     }
     expect(told).toHaveLength(2);
     clock.advance(40_000);
