@@ -118,7 +118,14 @@ function plain(name) {
 function run(files) {
   const output = join(tmpdir(), `holdfast-checklist-${process.pid}.json`);
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-  const args = [vitest, "run", ...files, "--reporter=json", "--reporter=./.ci/closing-line.mjs", `--outputFile=${output}`];
+  const args = [
+    vitest,
+    "run",
+    ...files,
+    "--reporter=json",
+    "--reporter=./.ci/closing-line.mjs",
+    `--outputFile=${output}`,
+  ];
   spawnSync(process.execPath, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
   /** @type {{ testResults: { name: string; assertionResults: { ancestorTitles: string[]; title: string; status: string }[] }[] }} */
   const report = JSON.parse(readFileSync(output, "utf8"));
