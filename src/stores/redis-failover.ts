@@ -6,6 +6,8 @@
  *
  * Where the Sentinels can't be reached, say nothing, or call the servers by names or other addresses (a NAT), everything
  * goes on as without it. Writes nothing, anywhere.
+ *
+ * Budget: who is master by what several Sentinels said, and when, is one judgement; half of it elsewhere is half read.
  */
 import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
