@@ -66,7 +66,7 @@ CPU µs in this process, without HTTP:
 
 ${largeTable}
 
-Near cache: ${grouped(near.count)} sessions, ${whole(near.bytesEach)} bytes each in this process, payload included (RSS +${(near.rss / 2 ** 20).toFixed(0)} MiB);
+Near cache: ${grouped(near.count)} sessions, ${whole(near.bytesEach)} bytes each in this process, payload included (RSS ${(near.rss / 2 ** 20).toFixed(0)} MiB more);
 ${grouped(near.served)} of ${grouped(near.count)} reads afterwards asked Redis nothing.
 
 ${appTable}

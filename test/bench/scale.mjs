@@ -55,21 +55,20 @@ function progress(text) {
 const redis = await startRedis(unpinned);
 const about = await describeMachine(redis.client, unpinned);
 
-/** @type {string[]} */
-let keys = [];
+// First, while this process is small: what a million keys leave behind would be in the figures.
+progress("near cache");
+const { keys } = await ours(redis, { count: cached, contents, operations: 1 });
+const near = await nearCached(redis, keys);
+
 /** @type {import("./scale-page.mjs").Size[]} */
 const sizes = [];
 for (const sessions of counts) {
   progress(`${sessions} sessions`);
   const theirs = await connectRedis(redis, { count: sessions, contents });
   const mine = await ours(redis, { count: sessions, contents, operations });
-  keys = mine.keys;
   const { bytesEach, read, change } = mine;
   sizes.push({ sessions, above: bytesEach - payload, theirs: theirs - payload, read, change });
 }
-progress("near cache");
-const near = await nearCached(redis, keys.slice(0, cached));
-
 progress("large sessions");
 /** @type {import("./scale-page.mjs").Large[]} */
 const rows = [];
