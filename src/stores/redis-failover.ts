@@ -6,20 +6,11 @@
  *
  * Where the Sentinels can't be reached, say nothing, or call the servers by names or other addresses (a NAT), everything
  * goes on as without it. Writes nothing, anywhere.
- *
- * Budget: who is master by what several Sentinels said, and when, is one judgement; half of it elsewhere is half read.
  */
 import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
 import { endClient, type RedisCommands } from "./redis-client.ts";
-
-/** What is used of the connections to the Sentinels. */
-interface Subscriber {
-  on(event: "message" | "error" | "ready" | "close", listener: (...args: unknown[]) => void): unknown;
-  call(command: string, ...args: string[]): Promise<unknown>;
-  subscribe(...channels: string[]): Promise<unknown>;
-  disconnect(): void;
-}
+import { openSentinel, type SentinelConnection } from "./redis-sentinel.ts";
 
 const log = debuglog("holdfast");
 
@@ -43,7 +34,6 @@ const aborted: readonly string[] = [
 const underWayMs = 5_000;
 /** So long a Sentinel that has not heard yet may still name the old master. */
 const replacedMs = 10_000;
-const reconnectMs = 500;
 /** So long the first command waits for what the Sentinels say; after it, as if those that are silent were not there. */
 const firstWordMs = 500;
 
@@ -51,7 +41,7 @@ const firstWordMs = 500;
 export class FailoverWatch {
   readonly #client: RedisCommands;
   readonly #name: string;
-  readonly #subscribers: Subscriber[] = [];
+  readonly #subscribers: SentinelConnection[] = [];
   /**
    * Until when not to trust a master, by the Sentinel that says so and the master's `host:port`. One is enough: another
    * that is late may still announce as new what this one has given up again.
@@ -128,32 +118,8 @@ export class FailoverWatch {
   }
 
   #listen(sentinel: object, options: ReadonlyMap<string, unknown>): void {
-    const duplicate: unknown = Reflect.get(this.#client, "duplicate");
-    if (typeof duplicate !== "function") return;
-    // A client of the same class, version 5 or 6, and of none of the settings that are the master's.
-    const subscriber = duplicate.call(this.#client, {
-      ...sentinel,
-      sentinels: null,
-      username: options.get("sentinelUsername"),
-      password: options.get("sentinelPassword"),
-      tls: options.get("sentinelTLS") ?? undefined,
-      db: 0,
-      keyPrefix: "",
-      lazyConnect: false,
-      enableReadyCheck: false,
-      enableOfflineQueue: true,
-      enableAutoPipelining: false,
-      autoResendUnfulfilledCommands: false,
-      autoResubscribe: false,
-      // `#ask` subscribes each connection anew, and reads a reply as version 2 of the protocol gives it: a list.
-      protocol: 2,
-      readOnly: false,
-      connectTimeout: 1_000,
-      commandTimeout: undefined,
-      socketTimeout: undefined,
-      maxRetriesPerRequest: null,
-      retryStrategy: () => reconnectMs,
-    }) as Subscriber; // what `duplicate` makes in both versions
+    const subscriber = openSentinel(this.#client, sentinel, options);
+    if (subscriber === undefined) return;
     const from = this.#subscribers.push(subscriber) - 1;
     this.#unheard.add(from);
     subscriber.on("error", (error) => log("sentinel: %s", error));
@@ -163,7 +129,7 @@ export class FailoverWatch {
   }
 
   /** On each connection: what is under way, then what comes. One that subscribes may ask nothing more. */
-  #ask(from: number, subscriber: Subscriber): void {
+  #ask(from: number, subscriber: SentinelConnection): void {
     const failed = (error: unknown): void => log("sentinel: %s", error);
     subscriber
       .call("SENTINEL", "MASTER", this.#name)

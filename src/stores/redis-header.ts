@@ -1,5 +1,5 @@
 /**
- * The record as it stands in Redis: one string per session, a 70-byte ASCII header and the payload. Encodes and
+ * The record as it stands in Redis: one string per session, a 69-byte ASCII header and the payload. Encodes and
  * parses; knows no connection and no clock. `redis.ts` calls it; the scripts read the same offsets in Lua.
  *
  * ```
@@ -11,8 +11,7 @@
  *       42  9  touched  touchedAt           | epoch ms in base 36; a tombstone's `expires` is when it goes away,
  *       51  9  expires  expiresAt           | its `absolute` is zeros, as where there is no absolute deadline
  *       60  9  absolute absoluteExpiresAt  /
- *       69  1  "|"
- *       70  …  payload  the bytes of a live or moved record; of a tombstone its reason, in letters, and after a space
+ *       69  …  payload  the bytes of a live or moved record; of a tombstone its reason, in letters, and after a space
  *                       the header of the live record that it replaced, or the whole moved one
  * ```
  *
@@ -23,8 +22,8 @@
 import { SessionError } from "../errors.ts";
 import type { EndReason, NewRecord, Stamps, StoreRecord } from "../store.ts";
 
-/** Length of the header in bytes, its closing "|" included. */
-export const headerLength: 70 = 70;
+/** Length of the header in bytes. */
+export const headerLength: 69 = 69;
 
 /** Length of one version token. */
 export const tokenLength: 8 = 8;
@@ -32,7 +31,7 @@ export const tokenLength: 8 = 8;
 /** The latest time that nine base-36 digits hold: the year 5188. Later deadlines are cut to it. */
 export const latestTime: number = 36 ** 9 - 1;
 
-const headerPattern = /^H1[LME][\w-]{30}[0-9a-z]{36}\|$/;
+const headerPattern = /^H1[LME][\w-]{30}[0-9a-z]{36}$/;
 const revisionPattern = /^H[0-9A-Z]/;
 const notInHeader = /[^\w-]/g;
 const noToken = "AAAAAAAA";
@@ -84,7 +83,7 @@ export function encodeTombstone(
   token: string,
 ): string {
   const at = encodeTime(now);
-  return `H1E${keyMark(key)}${token}${noToken.repeat(2)}${at}${at}${encodeTime(end.until)}${noTime}|${end.reason}`;
+  return `H1E${keyMark(key)}${token}${noToken.repeat(2)}${at}${at}${encodeTime(end.until)}${noTime}${end.reason}`;
 }
 
 /**

@@ -61,13 +61,13 @@ local function standing()
   local type = redis.call('TYPE', KEYS[1]).ok
   if type == 'none' then return 'none', '' end
   if type ~= 'string' then return 'type', '' end
-  local head = redis.call('GETRANGE', KEYS[1], 0, 69)
+  local head = redis.call('GETRANGE', KEYS[1], 0, 68)
   local named = string.sub(head, 4, 9) == ARGV[2]
   if string.sub(head, 1, 2) ~= 'H1' then
     if named and string.find(head, '^H[0-9A-Z]') then return 'revision', head end
     return 'garbage', head
   end
-  if #head ~= 70 or not named or not string.find(head, '^H1[LME][%w_%-]+|$')
+  if #head ~= 69 or not named or not string.find(head, '^H1[LME][%w_%-]+$')
     or not string.find(string.sub(head, 34, 69), '^[0-9a-z]+$') then
     return 'garbage', head
   end
@@ -127,7 +127,7 @@ local before = 'AAAAAAAAAAAAAAAA'
 if stands then before = string.sub(head, 10, 25) end
 local times = ARGV[6]
 local deadline = earlier(time_in(times, 19), time_in(times, 28))
-redis.call('SET', KEYS[1], 'H1' .. ARGV[5] .. ARGV[2] .. own .. before .. times .. '|' .. ARGV[7], 'PXAT', at(deadline))
+redis.call('SET', KEYS[1], 'H1' .. ARGV[5] .. ARGV[2] .. own .. before .. times .. ARGV[7], 'PXAT', at(deadline))
 if state == 'L' and ARGV[5] == 'M' then publish(ARGV[9], ARGV[10]) end
 redis.call('TYPE', KEYS[1])
 return { ${outcome.done}, now }
@@ -152,7 +152,7 @@ local until_at = time_in(ARGV[3], 52)
 local before = false
 if state ~= 'type' then before = redis.call('GET', KEYS[1]) end
 if state == 'E' then
-  local own, reason_ends = string.sub(ARGV[3], 10, 17), string.find(before, ' ', 71, true)
+  local own, reason_ends = string.sub(ARGV[3], 10, 17), string.find(before, ' ', 70, true)
   -- This very removal got here before, and its answer was lost.
   if string.sub(head, 10, 17) == own and reason_ends then
     write_again(head)

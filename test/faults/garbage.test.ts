@@ -78,7 +78,7 @@ type Spoil = (key: string) => Promise<unknown>;
 const payload =
   (text: string | Buffer): Spoil =>
   async (key) => {
-    const header = await redis.getrangeBuffer(key, 0, 69);
+    const header = await redis.getrangeBuffer(key, 0, 68);
     await redis.set(key, Buffer.concat([header, Buffer.from(text)]), "KEEPTTL");
   };
 
@@ -179,7 +179,7 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
     expect((await browser.get("/set?theme=dark")).status).toBe(200);
     expect((await browser.get("/data")).text).toContain('"theme":"dark"');
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
-    expect((await redis.get(key))?.slice(70)).toBe(`\n${text.slice(0, -1)},"theme":"dark"}`);
+    expect((await redis.get(key))?.slice(69)).toBe(`\n${text.slice(0, -1)},"theme":"dark"}`);
     expect(rejected).toEqual([]);
   });
 
@@ -237,8 +237,8 @@ describe(`any bytes under the key (seed ${seed})`, () => {
         position.map((end) => sound.subarray(0, end)),
         fc.tuple(position, bytes).map(([at, more]) => Buffer.concat([sound.subarray(0, at), more, sound.subarray(at)])),
         fc.tuple(position, bytes).map(([at, more]) => Buffer.concat([sound.subarray(0, at), more])),
-        bytes.map((more) => Buffer.concat([sound.subarray(0, 70), more])),
-        fc.json().map((text) => Buffer.concat([sound.subarray(0, 70), Buffer.from(`\n${text}`)])),
+        bytes.map((more) => Buffer.concat([sound.subarray(0, 69), more])),
+        fc.json().map((text) => Buffer.concat([sound.subarray(0, 69), Buffer.from(`\n${text}`)])),
         fc.tuple(position, fc.nat(255)).map(([at, byte]) => Buffer.from(sound).fill(byte, at, at + 1)),
       );
       await fc.assert(
