@@ -118,7 +118,7 @@ ${about.versions}.
 
 ${tables(figures)}
 
-**Flat.** From ${grouped(sizes[0]?.sessions ?? 0)} to ${grouped(last.sessions)} sessions a read costs Redis ${ratio((size) => size.read.redisUs)} times, a read and a write ${ratio((size) => size.change.redisUs)} times the CPU. Both are
+**How flat.** From ${grouped(sizes[0]?.sessions ?? 0)} to ${grouped(last.sessions)} sessions a read costs Redis ${ratio((size) => size.read.redisUs)} times, a read and a write ${ratio((size) => size.change.redisUs)} times the CPU. Both are
 commands on one key, found by its hash. No command that was used walks the keys; the script fails where one does.
 
 ## Computed
