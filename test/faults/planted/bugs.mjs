@@ -52,8 +52,8 @@ const inStores = [
   bug(
     "Redis: a record has no TTL",
     scripts,
-    ".. '|' .. ARGV[7], 'PXAT', at(deadline))",
-    ".. '|' .. ARGV[7])",
+    ".. ARGV[7], 'PXAT', at(deadline))",
+    ".. ARGV[7])",
     "test/stores/redis-records.test.ts",
   ),
   bug(
