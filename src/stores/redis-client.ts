@@ -46,8 +46,8 @@ export interface RedisCommands extends RedisLike {
   evalBuffer(lua: string, keyCount: number, ...args: (string | Buffer)[]): Promise<unknown>;
   /** Which node of a Cluster holds a key, where the client tells itself. */
   shardOf?(key: string): string;
-  /** A connection of its own that hears what is published, where the client is not ioredis's. */
-  subscriber?(): Promise<Subscriber>;
+  /** A connection of its own that hears what is published, where the client is not ioredis's. A name that ioredis has not. */
+  openSubscriber?(): Promise<Subscriber>;
 }
 
 const log = debuglog("holdfast");

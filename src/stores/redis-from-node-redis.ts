@@ -104,7 +104,7 @@ class NodeRedisFace implements RedisCommands {
     return typeof address === "string" ? address : "";
   }
 
-  async subscriber(): Promise<Subscriber> {
+  async openSubscriber(): Promise<Subscriber> {
     // Which nodes there are, a Cluster and a Sentinel know once they have connected.
     if (this.status === "wait") await this.connect();
     return nodeRedisSubscriber(this.#client);

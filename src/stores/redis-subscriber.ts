@@ -12,7 +12,7 @@ export const answerWithinMs = 2_000;
 
 /** Opens one, to the server of a client, or to any of a Cluster's: each hears what all publish. @throws Error */
 export async function openSubscriber(client: RedisCommands): Promise<Subscriber> {
-  return client.subscriber === undefined ? ofIoredis(client) : client.subscriber();
+  return client.openSubscriber === undefined ? ofIoredis(client) : client.openSubscriber();
 }
 
 /** What is used of a connection of ioredis. */
