@@ -2,8 +2,12 @@
  * Events between engines on a real Redis: ends are heard everywhere, a node that was cut off looks again, and what
  * expires is told at least once, by one at a time. Counts what the options cost.
  */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { ensureBuilt } from "../../.ci/build.mjs";
 import { createSessions, type SessionEvents, type SessionOptions, type Sessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
@@ -287,6 +291,30 @@ describe("expired", () => {
     expect(events).toEqual([{ id }]);
     expect(calls).toBe(1);
   }, 40_000);
+
+  it("is told by another node when the lease of one that was killed has lapsed", async () => {
+    ensureBuilt();
+    const settings: Plan = { expiredEvents: true, ttl: "1s" };
+    const program = fileURLToPath(new URL("principals-node.mjs", import.meta.url));
+    const killed = fork(program, { env: { ...process.env, REDIS_URL: redis.url, SETTINGS: JSON.stringify(settings) } });
+    const answers: { call?: number; id?: string; holds?: string }[] = [];
+    killed.on("message", (answer: object) => void answers.push(answer));
+    try {
+      await until(() => answers.length > 0, "the node", 15_000);
+      killed.send({ call: 1, op: "hold" });
+      killed.send({ call: 2, op: "login", user: "ada" });
+      await until(() => answers.some(({ holds }) => holds !== undefined), "the lease", 15_000);
+    } finally {
+      killed.kill("SIGKILL");
+      await once(killed, "exit");
+    }
+    const id = answers.find(({ call }) => call === 2)?.id;
+    expect(answers.map(({ holds }) => holds).filter(Boolean)).toEqual([id]);
+    // Half a minute is a long time: another node, whose clock is that much ahead.
+    const events = heard(engine({ ...settings, prefix: "holdfast:", clock: () => Date.now() + 30_000 }), "expired");
+    await until(() => events.length > 0, "the other node", 15_000);
+    expect(events).toEqual([{ id }]);
+  }, 60_000);
 });
 
 describe("the cost", () => {

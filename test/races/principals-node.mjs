@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * One node of principals.test.ts and of the index soak: a process of its own on the built package, with its sessions in
+ * One node of principals.test.ts, events.test.ts and the index soak: a process of its own on the built package, with its sessions in
  * the Redis of REDIS_URL (several ports, comma-separated: a Cluster). It is told what to do by messages
  * `{ call, op, … }`, works on all of them at once, and answers `{ call, began, ended, … }`, times by Redis's clock.
  *
@@ -65,6 +65,14 @@ const operations = {
   logout: ({ cookie }) => request(cookie, (session) => session.destroy()),
   list: async ({ user = "" }) => ({ ids: (await sessions.list(user)).map(({ id }) => id).sort() }),
   destroy: async ({ id = "", user = "" }) => ({ result: await sessions.destroy(id, { principal: user }) }),
+  // Takes the lease of what expires, says so, and never lets go of it.
+  hold: async () => {
+    sessions.on("expired", ({ id }) => {
+      process.send?.({ holds: id });
+      return new Promise(() => {});
+    });
+    return {};
+  },
   destroyAll: async ({ user = "", id }) => ({
     result: await sessions.destroyAll(user, id === undefined ? {} : { except: id }),
   }),
