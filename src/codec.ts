@@ -94,13 +94,22 @@ function checkKey(data: Data, key: string, onLossy: LossyListener): void {
   }
 }
 
-/** Whether objects and arrays stand in each other more than `levels` deep. What JSON gave, so no circles. */
-function isDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
+/** Whether objects and arrays stand in each other more than `levels` deep. What JSON gave: no circles, nothing inherited. */
+function isDeeper(value: object, levels: number): boolean {
   if (levels === 0) return true;
-  if (Array.isArray(value)) return value.some((inner) => isDeeper(inner, levels - 1));
-  for (const inner of Object.values(value)) if (isDeeper(inner, levels - 1)) return true;
+  // No closure and no list of values: this looks at each value of what a request reads.
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) if (isDeeperInside(value[index], levels)) return true;
+    return false;
+  }
+  // An object, and JSON has string keys only.
+  const object = value as Data;
+  for (const key in object) if (isDeeperInside(object[key], levels)) return true;
   return false;
+}
+
+function isDeeperInside(value: unknown, levels: number): boolean {
+  return typeof value === "object" && value !== null && isDeeper(value, levels - 1);
 }
 
 interface Walk {
