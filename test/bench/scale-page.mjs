@@ -4,13 +4,14 @@
  * arithmetic. It measures nothing: every figure on the page is one of a run's, an assumption that is named as such, or
  * computed from those. Called by `scale.mjs`.
  */
+import { tableOfLarge } from "./large.mjs";
 import { layOut } from "./report.mjs";
 
 /**
  * @typedef {{ hereUs: number, redisUs: number }} Cost CPU µs of an operation: in this process, in Redis
  * @typedef {{ sessions: number, above: number, theirs: number, read: Cost, change: Cost }} Size bytes a session above
  *   its payload, holdfast's and connect-redis's; a read; a read and a write
- * @typedef {Awaited<ReturnType<typeof import("./large.mjs").large>>} Large
+ * @typedef {Awaited<ReturnType<typeof import("./large.mjs").large>>[number]} Large
  * @typedef {{ count: number, bytesEach: number, rss: number, served: number }} Near
  * @typedef {{ processes: number, perSecond: number, appUs: number, redisUs: number }} Apps
  * @typedef {object} Figures
@@ -44,13 +45,6 @@ export function tables({ payload, sizes, login, clusterBytes, large, near, apps,
       both(change),
     ]),
   );
-  const largeTable = layOut(
-    ["one session, JSON bytes", "encode", "encode and decode", "transfer", "request, untouched", "read", "changed"],
-    large.map((row) => [
-      grouped(row.bytes),
-      ...[row.encode, row.decode, row.transfer, row.untouched, row.read, row.change].map(whole),
-    ]),
-  );
   const appTable = layOut(
     ["app processes (Fastify, read)", "req/s in all", "CPU µs/req", "Redis CPU µs/req"],
     apps.map((row) => [`${row.processes}`, whole(row.perSecond), row.appUs.toFixed(1), row.redisUs.toFixed(1)]),
@@ -62,9 +56,9 @@ ${sizeTable}
 With ${login.payload} bytes each, all of one length: ${whole(login.above)} above it, connect-redis ${whole(login.theirs)}. A Redis with
 \`cluster-enabled yes\` takes ${whole(clusterBytes)} more for each key.
 
-CPU µs in this process, without HTTP:
+CPU µs in this process, without HTTP, medians of rounds by turns:
 
-${largeTable}
+${tableOfLarge(large)}
 
 Near cache: ${grouped(near.count)} sessions, ${whole(near.bytesEach)} bytes each in this process, payload included (RSS ${(near.rss / 2 ** 20).toFixed(0)} MiB more);
 ${grouped(near.served)} of ${grouped(near.count)} reads afterwards asked Redis nothing.

@@ -70,12 +70,7 @@ for (const sessions of counts) {
   sizes.push({ sessions, above: bytesEach - payload, theirs: theirs - payload, read, change });
 }
 progress("large sessions");
-/** @type {import("./scale-page.mjs").Large[]} */
-const rows = [];
-for (const kilobytes of [1, 10, 100]) {
-  const count = Math.max(20, Math.ceil(operations / 10 / kilobytes));
-  rows.push(await large({ client: redis.client, url: redis.url, kilobytes, operations: count }));
-}
+const rows = await large({ url: redis.url, operations: Math.ceil(operations / 10) });
 
 progress("app processes");
 const appRows = [];
