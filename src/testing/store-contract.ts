@@ -11,10 +11,12 @@
 import type { Endings } from "../endings.ts";
 import type { ExpiryIndex } from "../expiry-index.ts";
 import type { PrincipalIndex } from "../principal-index.ts";
+import type { Store } from "../store.ts";
 import { endingCases } from "./contract-endings.ts";
 import { announcingCases, expiryCases } from "./contract-events.ts";
 import { type ContractCase, type MakeStore, runCapabilityCase, runCase } from "./contract-kit.ts";
 import { lifetimeCases } from "./contract-lifetimes.ts";
+import { peekCases } from "./contract-peek.ts";
 import { principalCases } from "./contract-principals.ts";
 import { raceCases } from "./contract-races.ts";
 import { recordCases } from "./contract-records.ts";
@@ -44,5 +46,12 @@ export function storeContract(make: MakeStore): ContractCase[] {
     name: `endings: ${name}`,
     run: () => runCapabilityCase<"endings", Endings>(make, "endings", check),
   }));
-  return [...verbs, ...principals, ...expiries, ...endings];
+  const peeks = peekCases.map(([name, check]) => ({
+    name: `peek: ${name}`,
+    run: () =>
+      runCapabilityCase<"peek", NonNullable<Store["peek"]>>(make, "peek", (stage, peek) =>
+        check(stage, peek.bind(stage.store)),
+      ),
+  }));
+  return [...verbs, ...peeks, ...principals, ...expiries, ...endings];
 }
