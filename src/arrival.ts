@@ -37,6 +37,9 @@ export type Arrival =
   /** The store could not say, and `onStoreError` is `"anonymous"`. */
   | { kind: "degraded"; failure: SessionError };
 
+/** A request without a session; one for all, as it says nothing of any. */
+export const noArrival: Arrival = Object.freeze({ kind: "none" });
+
 /** Why a session is empty, on `NODE_DEBUG=holdfast` and in the framework's log; the id is the public one. */
 export function explainEmpty(exchange: Exchange, reason: string, id?: string): void {
   exchange.explain?.(reason, id);

@@ -2,7 +2,7 @@
  * Loading what a request brought, once: at arrival, or on demand. Keeps the failure for whoever looks at the session
  * later; never rejects by itself.
  */
-import { type Arrival, candidatesOf, lookUp, lookUpAtOnce } from "./arrival.ts";
+import { type Arrival, candidatesOf, lookUp, lookUpAtOnce, noArrival } from "./arrival.ts";
 import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import type { SessionError } from "./errors.ts";
@@ -26,7 +26,7 @@ export class Loading {
     const { candidates, hasCookie } = candidatesOf(context, exchange);
     this.hasCookie = hasCookie;
     if (candidates.length === 0) {
-      this.arrival = { kind: "none" };
+      this.arrival = noArrival;
       return undefined;
     }
     const isLookedInto = isInspected(context);

@@ -29,7 +29,8 @@ export class Visit implements SessionHost {
   readonly #exchange: Exchange;
   readonly #SessionClass: SessionClass;
   readonly #budget: Budget;
-  readonly #operations: Operations;
+  /** Made when first needed: most requests run none. */
+  #operations: Operations | undefined;
   /** `skip` said no: there is no session here, and the response is none of ours. */
   readonly skipped: boolean;
   /** What the last commit came to. */
@@ -57,7 +58,6 @@ export class Visit implements SessionHost {
     this.#exchange = exchange;
     this.#SessionClass = SessionClass;
     this.#budget = budget;
-    this.#operations = new Operations(this.#budget, () => this.#deliver());
     this.skipped = context.options.skip?.(exchange.raw) === true;
   }
 
@@ -143,9 +143,9 @@ export class Visit implements SessionHost {
     }
     if (this.#isAccessed) varyByCookie(this.#exchange);
     this.#isAccessed = false;
-    const due = this.#operations.isPending ? unknownChange : changeOf(this.#state);
+    const due = this.#operations?.isPending ? unknownChange : changeOf(this.#state);
     if (due === undefined) return leaveUnchanged(this.#leaving(this.#state), isFirst);
-    const inBackground = this.#operations.isPending ? undefined : saveInBackground(this.#leaving(this.#state));
+    const inBackground = this.#operations?.isPending ? undefined : saveInBackground(this.#leaving(this.#state));
     this.#settling = (inBackground ?? this.#settle(due.content)).finally(() => {
       this.#settling = undefined;
     });
@@ -166,6 +166,7 @@ export class Visit implements SessionHost {
   /** For the session: runs one operation on it, after those begun before. */
   run<T>(name: string, operation: (budget: Budget) => Promise<T>): Promise<T> {
     if (this.#exchange.headersSent) this.#budget.release();
+    this.#operations ??= new Operations(this.#budget, () => this.#deliver());
     return this.#context.inFlight.during(this.#operations.run(name, operation));
   }
 
@@ -217,16 +218,16 @@ export class Visit implements SessionHost {
 
   async #settle(change: Content | undefined): Promise<void> {
     // In the same tick where nothing runs: `change` is the data as they are.
-    if (this.#operations.isRunning) await this.#operations.idle();
+    if (this.#operations?.isRunning) await this.#operations.idle();
     const state = this.#state;
     if (state === undefined) return;
     if (state.isEndDue) {
       await destroy(state, this.#budget);
-      this.#operations.forget("destroy");
+      this.#operations?.forget("destroy");
     }
     // The save below makes a failed one good; nothing makes a failed login good: its data must not reach the old id.
-    this.#operations.forget("save", ...(state.phase === "degraded" ? ["update", "reload", "touch"] : []));
-    this.#operations.throwUnfinished();
+    this.#operations?.forget("save", ...(state.phase === "degraded" ? ["update", "reload", "touch"] : []));
+    this.#operations?.throwUnfinished();
     this.outcome = await save(state, this.#budget, false, change);
     await leaveUnchanged(this.#leaving(state), this.outcome === "unchanged");
   }
