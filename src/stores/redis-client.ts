@@ -9,6 +9,7 @@ import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
 import keySlot from "cluster-key-slot";
 import { SessionError } from "../errors.ts";
+import { gatherWrites } from "./redis-gather.ts";
 import { type ConnectionSettings, parseRedisUrl } from "./redis-url.ts";
 
 /** What the store listens to. */
@@ -85,6 +86,8 @@ export function openClient(url: string, settings: ConnectionSettings): RedisComm
         ? new Redis(target.options)
         : new Cluster(target.nodes, target.options),
   );
+  // In a Cluster each node has a connection of its own, which ioredis chooses when it sends.
+  if (target.kind !== "cluster") gatherWrites(client);
   client.on("error", (error) => log("redis: %s", error instanceof Error ? error.message : error));
   return client;
 }

@@ -14,9 +14,10 @@ import type { RedisClock } from "./redis-clock.ts";
 import { doubtsOf, type RedisDoubts } from "./redis-doubts.ts";
 import { type FailoverWatch, isUsable, watchFailovers } from "./redis-failover.ts";
 import { closed, isPassing, isRedirection, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
+import { RedisTurn } from "./redis-gather.ts";
 import type { RedisLanes } from "./redis-lanes.ts";
 import type { Script } from "./redis-scripts.ts";
-import type { Era, TrackedCall } from "./tracking.ts";
+import type { TrackedCall } from "./tracking.ts";
 import { atMost, pause } from "./waits.ts";
 
 const firstPauseMs = 10;
@@ -60,15 +61,12 @@ export class RedisLink {
   readonly #clock: RedisClock | undefined;
   readonly #lanes: RedisLanes | undefined;
   readonly #runScript: RunScript | undefined;
-  /** ioredis writes at the end of the tick what a tick brought. */
-  readonly #isPipelining: boolean;
+  readonly #turn: RedisTurn;
   /** `undefined`: no Sentinels. */
   readonly #failovers: FailoverWatch | undefined;
   /** `undefined`: no Cluster. */
   readonly #doubts: RedisDoubts | undefined;
   readonly #waiting = new Set<() => void>();
-  /** Commands that leave at the end of this turn. */
-  #leaving: { call: TrackedCall; era: Era | undefined }[] = [];
   #syncing: Promise<void> | undefined;
   #isClosed = false;
   /** When the connection was last ready, on the scale of `performance.now()`. */
@@ -84,7 +82,7 @@ export class RedisLink {
     this.#clock = settings.clock;
     this.#lanes = settings.lanes;
     this.#runScript = settings.runScript;
-    this.#isPipelining = Reflect.get(client.options, "enableAutoPipelining") === true;
+    this.#turn = new RedisTurn(client);
     this.#failovers = watchFailovers(client, () => this.#wake());
     this.#doubts = doubtsOf(client);
     if (this.#failovers !== undefined) this.#lanes?.heed(this.#failovers);
@@ -122,7 +120,7 @@ export class RedisLink {
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();
-        this.#announce(call, era);
+        this.#turn.add(client, call, era);
         const answer = await command(client, isRepeated);
         if (this.#failovers?.hasGivenUpSince(sentAt) !== true) return answer;
         // What it answers, its successor may not have: done again there, and recognised if it has.
@@ -208,23 +206,6 @@ export class RedisLink {
     }
     endClient(this.#client);
   }
-
-  #announce(call: TrackedCall, era: Era | undefined): void {
-    if (call.onSent === undefined) return;
-    if (!this.#isPipelining) {
-      call.onSent(era);
-      return;
-    }
-    // One turn's worth at a time: a timer for each costs more than what it tells.
-    if (this.#leaving.length === 0) setImmediate(this.#tellSent);
-    this.#leaving.push({ call, era });
-  }
-
-  readonly #tellSent = (): void => {
-    const left = this.#leaving;
-    this.#leaving = [];
-    for (const { call, era } of left) call.onSent?.(era);
-  };
 
   readonly #wake = (): void => {
     for (const wake of this.#waiting) wake();

@@ -49,7 +49,7 @@ export function parseRedisUrl(url: string, settings: ConnectionSettings): RedisT
   if (kind === undefined) {
     checkSingle(url);
     const tls = settings.tls && { tls: settings.tls };
-    return { kind: "single", url, options: { ...nodeOptions(settings), ...batching, ...tls } };
+    return { kind: "single", url, options: { ...nodeOptions(settings), ...tls } };
   }
   const hosts = authority.slice(authority.lastIndexOf("@") + 1);
   const isSentinel = kind.toLowerCase() === "sentinel";
@@ -89,12 +89,6 @@ function nodeOptions(settings: ConnectionSettings, socketTimeout = 2_500): objec
   };
 }
 
-/**
- * The commands of one turn of the event loop leave in one write: a third of a read's CPU at this end. Not in a Cluster,
- * where one command that moved would have all of them sent again.
- */
-const batching = { enableAutoPipelining: true };
-
 const failoverSocketTimeout = 1_500;
 
 function sentinelTarget(
@@ -108,7 +102,6 @@ function sentinelTarget(
   if (!/^(true|false)$/.test(sentinelTls)) throw refused(`${shown}: sentinelTls is neither "true" nor "false"`);
   const options = {
     ...nodeOptions(settings, failoverSocketTimeout),
-    ...batching,
     ...login,
     db,
     name,
