@@ -2,7 +2,7 @@
  * When a command leaves. The commands of one turn of the event loop leave in one write: a system call for all of them,
  * not for each. Done by corking the connection until the turn ends; the commands stay ioredis's own, one by one.
  * ioredis's auto-pipelining saves the same calls, but sends nothing more until the last turn's answers are back
- * (decision 0041). For clients of the store's own: `redis-client.ts` names them. `redis-link.ts` calls it before each
+ * (decision 0040). For clients of the store's own: `redis-client.ts` names them. `redis-link.ts` calls it before each
  * command.
  */
 import type { Era, TrackedCall } from "./tracking.ts";

@@ -2,7 +2,7 @@
 /**
  * `npm run bench:clients`: what a Redis client's settings do to a session's read and change: auto-pipelining, RESP2 and
  * RESP3, replies as Buffers or as strings, one, two and four connections, ioredis 5 and 6, node-redis 5 and 6, and the
- * URL form. The figures behind `.github/guide/performance.md`.
+ * URL form. The figures behind `.github/guide/redis-clients.md`.
  *
  *   node test/bench/clients.mjs [--rounds N] [--operations N] [--only words]
  *

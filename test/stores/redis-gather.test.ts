@@ -67,7 +67,7 @@ describe("the URL form", () => {
     await Promise.all([first, second]);
   });
 
-  it("repeats what was held back on a connection that was cut in the same turn", async () => {
+  it("answers what was asked in the turn in which its connection is cut", async () => {
     const opened = open();
     await burst(opened);
     const reads = burst(opened);
