@@ -84,6 +84,7 @@ function byDuplicate(client: Single): Subscriber {
       await connection.subscribe(channel, onMessage);
     },
     ping: () => connection.ping(),
+    mayMiss: false,
     close: () => {
       end();
       // Version 5 would leave behind what was ended while it connected.
@@ -102,14 +103,19 @@ function bySentinel(client: Sentinel): Subscriber {
   client.on("error", onError);
   client.on("topology-change", onChange);
   let stop = (): void => {};
+  // An answer by that connection: it has no PING, and no pattern is subscribed to.
+  const ping = (): Promise<unknown> => client.pUnsubscribe("holdfast:none");
   return {
     ended,
     subscribe: async (channel, onMessage) => {
       stop = () => void client.unsubscribe(channel, onMessage).catch(() => {});
       await client.subscribe(channel, onMessage);
+      // While it reconnects, a channel that the last subscriber has not left yet takes another listener without a command.
+      await ping();
     },
-    // An answer by that connection: it has no PING, and no pattern is subscribed to.
-    ping: () => client.pUnsubscribe("holdfast:none"),
+    ping,
+    // node-redis repairs that connection by itself, and does not always say so.
+    mayMiss: true,
     close: () => {
       client.off("error", onError);
       client.off("topology-change", onChange);

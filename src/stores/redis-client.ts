@@ -38,6 +38,8 @@ export interface Subscriber {
   ping(): Promise<unknown>;
   /** Resolves when something may be missed from now on, and after `close()`. */
   readonly ended: Promise<void>;
+  /** Whether it may be cut and made anew without a word: what is watched is looked at now and then. */
+  readonly mayMiss: boolean;
   close(): void;
 }
 

@@ -82,7 +82,8 @@ export class RedisEndings implements Endings {
       if (!isHeard) return;
       listener.listening();
       // A connection may be dead without a word.
-      ping = setInterval(() => within(subscriber.ping(), answerWithinMs).catch(stop), pingEveryMs);
+      const look = (): void => (subscriber.mayMiss ? listener.listening() : undefined);
+      ping = setInterval(() => within(subscriber.ping(), answerWithinMs).then(look).catch(stop), pingEveryMs);
       ping.unref();
       await subscriber.ended;
     } finally {

@@ -40,6 +40,7 @@ function ofIoredis(client: RedisCommands): Subscriber {
       await connection.subscribe(channel);
     },
     ping: () => connection.ping(),
+    mayMiss: false,
     close: () => connection.disconnect(),
   };
 }

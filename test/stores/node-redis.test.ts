@@ -89,10 +89,14 @@ it.each(Object.keys(clients))(
     };
     const heard: string[] = [];
     there.on("destroyed", ({ id }) => void heard.push(id));
-    await until(async () => {
-      await here.destroy(await id());
-      return heard.length > 0;
-    }, "the node to hear");
+    await until(
+      async () => {
+        await here.destroy(await id());
+        return heard.length > 0;
+      },
+      "the node to hear",
+      15_000,
+    );
     const told: string[] = [];
     const [first, second] = [await id(), await id()];
     for (const one of [first, second]) there.watch(one, (reason) => void told.push(`${one} ${reason}`));
@@ -101,7 +105,7 @@ it.each(Object.keys(clients))(
     await until(() => heard.includes(first), "the event of it");
     await cutSubscribers(what);
     await here.destroy(second);
-    await until(() => told.length > 1, "the second end");
+    await until(() => told.length > 1, "the second end", 15_000);
     expect(told).toEqual([`${first} revoked`, `${second} revoked`]);
   },
 );
