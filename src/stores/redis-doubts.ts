@@ -2,7 +2,8 @@
  * Masters of a Cluster that are better not written to. One that hung and wakes takes writes at once, while the others hold
  * it to have failed and elect its replica: what it acknowledges in the last moments before that is lost. Unlike a Sentinel
  * no node says when it begins; so a master that gave no answer is asked about, until the others hold it to be up, or
- * another has its slots. Sends CLUSTER NODES, and only then. `redis-link.ts` asks before each try.
+ * another has its slots; and once the one that this process meets for the first time, as it may have been silent before.
+ * Sends CLUSTER NODES, and only then. `redis-link.ts` asks before each try.
  */
 import { debuglog } from "node:util";
 import { type RedisCommands, shardOf } from "./redis-client.ts";
@@ -26,14 +27,22 @@ export class RedisDoubts {
   /** When it was silent last, by `host:port`. */
   readonly #silentAt = new Map<string, number>();
   readonly #asked = new Map<string, { at: number; isFailing: Promise<boolean> }>();
+  readonly #met = new Set<string>();
 
   constructor(cluster: RedisCommands & ClusterLike) {
     this.#cluster = cluster;
   }
 
-  /** Whether there is anything to ask. */
-  get isEmpty(): boolean {
-    return this.#silentAt.size === 0;
+  /** Whether the master that has this key is to be asked about. */
+  concern(key: string): boolean {
+    const node = shardOf(this.#cluster, key);
+    if (node === "") return false;
+    if (!this.#met.has(node)) {
+      this.#met.add(node);
+      // Long ago: the first good word of the others is enough.
+      this.#silentAt.set(node, performance.now() - doubtMs);
+    }
+    return this.#silentAt.has(node);
   }
 
   /** The master that has this key gave no answer. */
@@ -44,7 +53,7 @@ export class RedisDoubts {
 
   /**
    * Resolves when the master that has this key may be sent commands.
-   * @throws {Unsent} while it is one that gave no answer, and the others hold it to be down
+   * @throws {Unsent} while it is one of concern, and the others hold it to be down
    */
   async check(key: string): Promise<void> {
     const node = shardOf(this.#cluster, key);

@@ -116,7 +116,7 @@ export class RedisLink {
       try {
         const isReady = client === this.#client ? isUsable(client, this.#failovers) : client.status === "ready";
         if (!isReady) await this.#becomeReady(call.deadline);
-        if (this.#doubts?.isEmpty === false) await this.#doubts.check(key);
+        if (this.#doubts?.concern(key)) await this.#doubts.check(key);
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();

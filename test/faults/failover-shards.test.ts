@@ -107,7 +107,7 @@ async function stored(store: Store | undefined, writers: readonly { key: string 
   return records.filter((each) => each !== undefined).length;
 }
 
-test("a master that hung, and is awake again before its replica takes over, is sent nothing while the others hold it to be down", async () => {
+test("a master that hung, and is awake again before its replica takes over, is sent nothing while the others hold it to be down, nor by a process that begins just then", async () => {
   const [master, observer] = await cluster.masters();
   if (master === undefined || observer === undefined) throw new Error("no masters");
   const tags: string[] = [];
@@ -117,16 +117,18 @@ test("a master that hung, and is awake again before its replica takes over, is s
   }
   const store = redisStore(cluster.url);
   const stop = new AbortController();
-  const work = tags.map(async (tag) => {
-    let acknowledged = 0;
-    for (let count = 0; !stop.signal.aborted; count += 1) {
-      const call = { deadline: performance.now() + 1_000, durable: false };
-      const key = `${tag}${count}`.padEnd(43, "0");
-      const result = await store.write(key, record(store, "one of many"), "absent", call).catch(() => undefined);
-      if (result?.ok === true) acknowledged += 1;
-    }
-    return acknowledged;
-  });
+  const writeBy = (writer: Store, name: string): Promise<number>[] =>
+    tags.map(async (tag) => {
+      let acknowledged = 0;
+      for (let count = 0; !stop.signal.aborted; count += 1) {
+        const call = { deadline: performance.now() + 1_000, durable: false };
+        const key = `${tag}${name}${count}`.padEnd(43, "0");
+        const result = await writer.write(key, record(writer, "one of many"), "absent", call).catch(() => undefined);
+        if (result?.ok === true) acknowledged += 1;
+      }
+      return acknowledged;
+    });
+  const work = writeBy(store, "early");
   const writes = async (): Promise<number> => {
     const stats = String(await master.command("INFO", "commandstats"));
     return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
@@ -143,12 +145,14 @@ test("a master that hung, and is awake again before its replica takes over, is s
   // What was in its sockets is done when it has answered.
   await master.command("PING");
   const before = await writes();
+  const late = redisStore(cluster.url);
+  work.push(...writeBy(late, "late"));
   await cluster.failedOver(master);
   expect((await writes()) - before).toBe(0);
   await cluster.settled();
   stop.abort();
   for (const acknowledged of await Promise.all(work)) expect(acknowledged).toBeGreaterThan(5);
-  await store.close?.();
+  for (const each of [store, late]) await each.close?.();
 }, 60_000);
 
 interface Visitor {
