@@ -7,18 +7,15 @@
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { IncomingMessage } from "node:http";
-import { createServer, Socket } from "node:net";
+import { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { createSessions } from "holdfast";
 import { redisStore } from "holdfast/redis";
 import { Redis } from "ioredis";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 
-const holder = createServer().listen(0, "127.0.0.1");
-await once(holder, "listening");
-const { port } = /** @type {import("node:net").AddressInfo} */ (holder.address());
-holder.close();
+const port = await freePort();
 const server = spawn("redis-server", ["--port", String(port), "--save", "", "--appendonly", "no"], { stdio: "ignore" });
 const direct = new Redis(port, { retryStrategy: () => 50 });
 direct.on("error", () => {});

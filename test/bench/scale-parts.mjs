@@ -10,10 +10,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { Redis } from "ioredis";
+import { freePort } from "../../examples/cluster/free-port.mjs";
 import { exchangeWith } from "./exchange.mjs";
 import { memoryOf, rate, usedCommands } from "./figures.mjs";
 import { load } from "./load.mjs";
-import { freePort, redisCpuUs, startTarget } from "./machine.mjs";
+import { redisCpuUs, startTarget } from "./machine.mjs";
 import { secret } from "./servers/server.mjs";
 import { signIn } from "./verify.mjs";
 

@@ -78,22 +78,37 @@ async function expectExact(at: Fleet, user: string, live: readonly string[], wha
   expect(await at.names(user), what).toEqual([...new Set(live)]);
 }
 
+/** Twenty logins of one user, half of them on each node. */
+function logInAtOnce({ nodes }: Fleet, user: string) {
+  return Promise.all(
+    Array.from({ length: 20 }, (_, index) => nodes[index % 2 === 0 ? 0 : 1].tell({ op: "login", user })),
+  );
+}
+
+/** As many of these logins live as may, and the index names them. */
+async function expectMost(
+  at: Fleet,
+  user: string,
+  logins: readonly { cookie?: string }[],
+  what: string,
+): Promise<void> {
+  const live = await alive(
+    at,
+    user,
+    logins.map(({ cookie }) => cookie),
+  );
+  expect(live, what).toHaveLength(most);
+  await expectExact(at, user, live, what);
+}
+
 describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
   it(`let ${most} of 20 logins at once stay, and never more`, async () => {
     const at = await fleet(topology, { maxSessions: most });
     for (let round = 0; round < rounds; round++) {
       const user = `evict-${round}`;
-      const logins = await Promise.all(
-        Array.from({ length: 20 }, (_, index) => at.nodes[index % 2 === 0 ? 0 : 1].tell({ op: "login", user })),
-      );
+      const logins = await logInAtOnce(at, user);
       expect(logins.flatMap(({ error }) => error ?? [])).toEqual([]);
-      const live = await alive(
-        at,
-        user,
-        logins.map(({ cookie }) => cookie),
-      );
-      expect(live, `round ${round}`).toHaveLength(most);
-      await expectExact(at, user, live, `round ${round}`);
+      await expectMost(at, user, logins, `round ${round}`);
     }
   }, 600_000);
 
@@ -101,20 +116,12 @@ describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
     const at = await fleet(topology, { maxSessions: { most, policy: "reject" } });
     for (let round = 0; round < rounds; round++) {
       const user = `reject-${round}`;
-      const logins = await Promise.all(
-        Array.from({ length: 20 }, (_, index) => at.nodes[index % 2 === 0 ? 0 : 1].tell({ op: "login", user })),
-      );
+      const logins = await logInAtOnce(at, user);
       expect(
         logins.filter(({ error }) => error === "ERR_SESSION_LIMIT"),
         `round ${round}`,
       ).toHaveLength(20 - most);
-      const live = await alive(
-        at,
-        user,
-        logins.map(({ cookie }) => cookie),
-      );
-      expect(live, `round ${round}`).toHaveLength(most);
-      await expectExact(at, user, live, `round ${round}`);
+      await expectMost(at, user, logins, `round ${round}`);
     }
   }, 600_000);
 
