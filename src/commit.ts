@@ -130,7 +130,7 @@ export async function reload(state: SessionState, budget: Budget): Promise<void>
     state.known = known;
     state.baseline = known.content;
     state.own = known.content.meta;
-    state.adoptShape(data);
+    state.adoptDecoded(data);
   } else if (isStored) {
     state.end(reasonOf(read));
     throw gone(state, "reload", state.endReason);

@@ -36,7 +36,7 @@ export function stateOf(context: Context, exchange: Exchange, arrival: LiveArriv
 export function decode(context: Context, exchange: Exchange, state: SessionState): Data | undefined {
   try {
     const data = dataOf(context, state.baseline);
-    state.adoptShape(data);
+    state.adoptDecoded(data);
     return data;
   } catch (error) {
     const issues = error instanceof InvalidData ? error.issues : undefined;

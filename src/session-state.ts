@@ -6,6 +6,7 @@ import type { Data } from "./codec.ts";
 import type { Context } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import type { SessionError } from "./errors.ts";
+import { Fingerprint } from "./fingerprint.ts";
 import { newSecret, publicIdOf } from "./id.ts";
 import { idleMsOf } from "./lifetimes.ts";
 import { setKey } from "./merge.ts";
@@ -73,6 +74,8 @@ export class SessionState {
   isClearDue = false;
   #secret: string | undefined;
   #id: string | undefined;
+  /** The data as they were when they were last decoded or encoded. */
+  #print: Fingerprint | undefined;
 
   /** `stored`: the public id of `secret`, and what stands under it. */
   constructor(context: Context, secret?: string, stored?: { id: string; known: Known }) {
@@ -189,13 +192,15 @@ export class SessionState {
     return { ...own, ...(loginAt === undefined ? {} : { loginAt }), ...(by === undefined ? {} : { by }) };
   }
 
-  /** The data as decoded, where that gave them another shape (`schema`, `migrate`): no change of this request. */
-  adoptShape(data: Data): void {
+  /** `data` as decoded; where that gave them another shape (`schema`, `migrate`), it is no change of this request. */
+  adoptDecoded(data: Data): void {
     const { schema, version } = this.context.options;
     const { meta } = this.baseline;
-    if (schema === undefined && (meta.v ?? 0) === version) return;
-    this.baseline = contentOf(this.context, meta, data);
-    this.follow(meta, this.baseline.meta);
+    if (schema !== undefined || (meta.v ?? 0) !== version) {
+      this.baseline = contentOf(this.context, meta, data);
+      this.follow(meta, this.baseline.meta);
+    }
+    this.#print = Fingerprint.of(data, this.baseline.text);
   }
 
   /** Whether `content` differs from what the data were last in step with. */
@@ -208,14 +213,19 @@ export class SessionState {
     return !isSameOwn(this.own, this.baseline.meta);
   }
 
-  /**
-   * What a save would write; `undefined`: nothing changed.
-   * @throws {SessionError} `ERR_SESSION_VALUE`, `ERR_SESSION_RESERVED_KEY`
-   */
+  /** What a save would write; `undefined`: nothing changed. @throws {SessionError} as `content()` */
   change(): Content | undefined {
-    if (this.phase === "degraded") return undefined;
+    if (this.phase === "degraded" || this.#isAsBefore) return undefined;
     const content = this.content();
+    this.#print = Fingerprint.of(this.data, content.text);
     return this.differs(content) ? content : undefined;
+  }
+
+  /** Whether it takes no encoding to know that there is nothing to save. `principal` may be an option that is new. */
+  get #isAsBefore(): boolean {
+    const { meta, text } = this.baseline;
+    const isSame = this.#print?.text === text && this.#print.matches(this.data);
+    return isSame && !this.isOwnChanged && this.principal === meta.principal;
   }
 
   /** The idle lifetime in ms. */
@@ -232,10 +242,9 @@ export class SessionState {
   isTouchDue(now: number): boolean {
     const { rolling, touchIntervalMs } = this.context.options;
     if (!rolling || this.known === undefined) return false;
-    // A session that lives shorter than the others must not outrun its touches.
+    // A session that lives shorter than the others must not outrun its touches. At least one ms: not what was written now.
     const ownMs = this.own.idle ?? this.own.maxAge;
     const interval = typeof ownMs === "number" ? Math.min(touchIntervalMs, ownMs / 20) : touchIntervalMs;
-    // At least one: what was written in this very millisecond is not touched as well.
     return now - this.known.touchedAt >= Math.max(1, interval);
   }
 }

@@ -23,7 +23,7 @@ const layers: readonly { readonly name: string; readonly files: readonly string[
     name: "session",
     files: [
       ...["commit", "update", "compare-and-set", "content-merge", "renewal", "rotation"],
-      ...["session", "session-cookie", "session-state", "session-content", "lifetimes"],
+      ...["session", "session-cookie", "session-state", "fingerprint", "session-content", "lifetimes"],
       ...["naming", "owned-sessions", "session-limit", "devices"],
     ],
   },

@@ -231,7 +231,7 @@ const inPromises = [
   bug(
     "Express: the answer does not wait for the save",
     "adapters/response-gate.ts",
-    "if (saved !== undefined && this.#response.on !== undefined) return this.#hold(name, args, saved);",
+    "if (saved !== undefined && !this.#isStub) return this.#hold(name, args, saved);",
     "saved?.catch(() => {});",
     "test/adapters/express.test.ts",
   ),
@@ -245,9 +245,16 @@ const inPromises = [
   bug(
     "Koa: the answer does not wait for the save",
     "adapters/koa-commit.ts",
-    "await visit.commit();",
-    "visit.commit()?.catch(() => {});",
+    "committing && (await failureOf(committing))",
+    "committing?.catch(() => {}) && undefined",
     "test/adapters/koa.test.ts",
+  ),
+  bug(
+    "a change of a value is taken for none",
+    "src/fingerprint.ts",
+    "if (values[at] !== value) return -1;",
+    'if (typeof value === "object" && values[at] !== value) return -1;',
+    "test/unit/fingerprint.test.ts",
   ),
   bug(
     "Fastify: the answer does not wait for the save",
