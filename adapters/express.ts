@@ -8,12 +8,12 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import {
   type Duration,
   freshnessGuard,
+  isVisited,
   type SessionData,
   type SessionOptions,
   type Sessions,
   sessionsFrom,
   type UserSession,
-  visitOf,
 } from "../src/index.ts";
 import { defineProperties, type Mounted, outermostApp } from "./express-properties.ts";
 import { NodeExchange } from "./node-exchange.ts";
@@ -55,7 +55,7 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Middlewar
   return function holdfast(given, response, next) {
     // HTTP/2's compatibility request has all that is read here: headers and the socket.
     const request = given as IncomingMessage & Mounted;
-    if (visitOf(request, sessions) !== undefined) return next();
+    if (isVisited(request, sessions)) return next();
     const exchange = new NodeExchange(request, response);
     const visit = sessions.visit(exchange);
     if (visit.skipped) return next();

@@ -9,6 +9,7 @@ import {
   createSessions,
   type Duration,
   freshnessGuard,
+  isVisited,
   type SessionData,
   SessionError,
   type SessionOptions,
@@ -70,7 +71,7 @@ async function plugin(fastify: FastifyInstance, options: SessionPluginOptions): 
   }
 
   fastify.addHook("onRequest", (request, reply, done) => {
-    if (visitOf(request, sessions) !== undefined) return done();
+    if (isVisited(request.raw, sessions)) return done();
     const visit = sessions.visit(new FastifyExchange(request, reply), { Session: FastifySession });
     if (visit.skipped) return done();
     const departure = new Departure(request, reply, visit);

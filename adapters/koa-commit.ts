@@ -19,12 +19,13 @@ export async function runAndCommit(
   try {
     await next();
   } catch (thrown) {
-    const failure = await failureOf(visit);
+    const failure = await failureOf(visit.commit());
     // The handler's error is the one to answer; a load that failed is the same error again.
     if (failure !== undefined && failure !== thrown) ctx.app.emit("error", failure, ctx);
     throw withHeaders(thrown, keptHeaders(ctx, cookieName));
   }
-  const failure = await failureOf(visit);
+  const committing = visit.commit();
+  const failure = committing && (await failureOf(committing));
   if (failure === undefined) return;
   if (ctx.headerSent) {
     // Too late for a 503, and Koa does not end a response whose head has left when it is given an error.
@@ -39,10 +40,10 @@ export async function runAndCommit(
   throw withHeaders(failure, keptHeaders(ctx, cookieName));
 }
 
-/** Commits; what failed, or `undefined`. */
-async function failureOf(visit: Visit): Promise<unknown> {
+/** Why a commit failed; `undefined`: it did not. */
+async function failureOf(committing: Promise<void> | undefined): Promise<unknown> {
   try {
-    await visit.commit();
+    await committing;
     return undefined;
   } catch (error) {
     return error;

@@ -8,6 +8,7 @@ import type Koa from "koa";
 import {
   type Duration,
   freshnessGuard,
+  isVisited,
   type SessionData,
   SessionError,
   type SessionOptions,
@@ -38,7 +39,7 @@ declare module "koa" {
 export function session(optionsOrSessions: SessionOptions | Sessions): Koa.Middleware {
   const sessions = sessionsFrom(optionsOrSessions);
   return async function holdfast(ctx, next) {
-    if (visitOf(ctx.req, sessions) !== undefined) return next();
+    if (isVisited(ctx.req, sessions)) return next();
     defineAccessor(ctx.app.context);
     const visit = sessions.visit(new KoaExchange(ctx));
     if (visit.skipped) return next();
@@ -49,7 +50,9 @@ export function session(optionsOrSessions: SessionOptions | Sessions): Koa.Middl
       // A handler whose client went away is still at work: what it changes is saved below.
       if (!isRunning) void visit.finish();
     });
-    await visit.begin();
+    const loading = visit.begin();
+    // Each await of what is there already costs a turn of the microtask queue.
+    if (loading !== undefined) await loading;
     try {
       await runAndCommit(ctx, next, visit, sessions.options.cookie.name);
     } finally {

@@ -21,8 +21,9 @@ export interface ClosableResponse {
 }
 
 /** Whether nothing reaches the client of this response any more; `undefined`: a stub can't tell. */
-export function isClosed({ destroyed, stream }: ClosableResponse): boolean | undefined {
-  return destroyed ?? stream?.destroyed;
+export function isClosed(response: ClosableResponse): boolean | undefined {
+  // Not taken apart above: what is not needed is not looked up, which costs on Express's responses.
+  return response.destroyed ?? response.stream?.destroyed;
 }
 
 /** An exchange that looks things up when asked. */

@@ -28,6 +28,7 @@ export class ResponseGate {
   readonly #visit: GateVisit;
   readonly #next: (error: unknown) => void;
   readonly #under: Underlying;
+  readonly #isStub: boolean;
   #installed: SendingMethods;
   /** Counts up when a failed save leaves wrappers above ours behind: what they still send is nobody's answer. */
   #generation = 0;
@@ -55,8 +56,7 @@ export class ResponseGate {
     this.#visit = visit;
     this.#next = next;
     const { methods, under } = putInFront(this.#response, this.#keeper(), prototype);
-    this.#under = under;
-    this.#installed = methods;
+    [this.#installed, this.#under, this.#isStub] = [methods, under, under.on === undefined];
     this.#response.on?.("close", () => this.#close());
   }
 
@@ -96,11 +96,11 @@ export class ResponseGate {
     if (this.#failure !== undefined) this.#refuseSuccess(args);
     this.#isCommitting = true;
     const saved = this.#commit();
-    if (saved !== undefined && this.#response.on !== undefined) return this.#hold(name, args, saved);
+    if (saved !== undefined && !this.#isStub) return this.#hold(name, args, saved);
     this.#isCommitting = false;
     this.#isOpen = true;
     // A web-socket server's stub has no events and can't be held: its handshake goes on in this tick.
-    if (this.#response.on === undefined) void Promise.allSettled([saved]).then(() => this.#finish());
+    if (this.#isStub) void Promise.allSettled([saved]).then(() => this.#finish());
     const result = this.#send(name, args);
     this.#isEnded = name === "end";
     return result;
@@ -119,11 +119,10 @@ export class ResponseGate {
     if (this.#isEnded && this.#failure !== undefined && name !== "writeHead") return this.#discard(name, args);
     if (name !== "end" || this.#isEnded) return this.#call(name, args);
     // What changed since the head left is saved before the last byte; the engine reports a failure.
-    const saved = this.#isStreamed ? this.#commit() : undefined;
+    const saved = this.#isStreamed ? this.#commit()?.catch(() => {}) : undefined;
     if (saved !== undefined) {
       this.#head = undefined;
-      const settled = saved.catch(() => {});
-      return this.#hold(name, args, settled);
+      return this.#hold(name, args, saved);
     }
     const result = this.#call(name, args);
     // Only now: HTTP/2's `end` calls `write`.

@@ -37,7 +37,7 @@ export { type Callback, Session, type SessionClass } from "./session.ts";
 export type { SessionCookie } from "./session-cookie.ts";
 // `export *`: a module augmentation of "holdfast" reaches only what is re-exported this way.
 export * from "./session-data.ts";
-export { peekSession, type RequestLike, sessionOf, visitOf } from "./session-of.ts";
+export { isVisited, peekSession, type RequestLike, sessionOf, visitOf } from "./session-of.ts";
 export type { SessionHost, SessionState } from "./session-state.ts";
 export type { SessionSnapshot } from "./snapshot.ts";
 export type * from "./store.ts";

@@ -30,12 +30,15 @@ export function register(raw: IncomingMessage, owner: object, visit: Visit): voi
   Object.defineProperty(raw, visitKey, { value: { owner, visit, outer }, configurable: true });
 }
 
-/** The visit of a request; with `owner`, only that engine's. */
-export function visitOf(target: RequestLike, owner?: object): Visit | undefined {
-  const entry = entryOf(target) ?? entryIn(target, "raw") ?? entryIn(target, "req");
-  if (owner === undefined) return entry?.visit;
-  for (let mount = entry; mount !== undefined; mount = mount.outer) if (mount.owner === owner) return mount.visit;
-  return undefined;
+/** The visit of a request. */
+export function visitOf(target: RequestLike): Visit | undefined {
+  return (entryOf(target) ?? entryIn(target, "raw") ?? entryIn(target, "req"))?.visit;
+}
+
+/** Whether `owner` (an engine) has a visit of this request already: it is mounted twice. */
+export function isVisited(raw: IncomingMessage, owner: object): boolean {
+  for (let mount = entryOf(raw); mount !== undefined; mount = mount.outer) if (mount.owner === owner) return true;
+  return false;
 }
 
 /**
