@@ -12,7 +12,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import keySlot from "cluster-key-slot";
 import { Redis } from "ioredis";
 import { startCluster } from "../support/redis-cluster.mjs";
+import { isFollowed } from "../support/redis-followers.mjs";
 import { replicationOf } from "../support/redis-nodes.mjs";
+import { waitFor } from "../support/redis-processes.mjs";
 import { startSentinels } from "../support/redis-sentinels.mjs";
 import { Clients } from "./checker/clients.mjs";
 import { oneOf, seeded } from "./checker/faults.mjs";
@@ -132,6 +134,8 @@ export async function failover({ kind, faults, seed, revives = false, browsers =
  */
 async function strike(fleet, { fault, revives, random, writers }) {
   const master = oneOf(random, await replaceable(fleet));
+  const awake = fleet.nodes.filter(({ isUp, isCutOff }) => isUp && !isCutOff);
+  await waitFor(() => isFollowed(master, awake), "a replica that has what its master acknowledges");
   await writers.locate();
   const hit = writers.on(master.publicPort);
   const at = performance.now();

@@ -3,6 +3,7 @@
  * A Redis Cluster with replicas, as production runs it. Plain Node. Called by the failover tests and by long runs;
  * `redis-topologies.ts` has one without replicas for the store's contract.
  */
+import { isFollowed } from "./redis-followers.mjs";
 import { makeNodes, replicationOf, stopAll } from "./redis-nodes.mjs";
 import { waitFor } from "./redis-processes.mjs";
 
@@ -125,8 +126,10 @@ class Cluster {
 
   async settled(withinMs = 40_000) {
     const isSettled = async () => {
-      if ((await this.masters()).length !== this.size) return false;
-      return (await Promise.all(this.#reachable.map((node) => this.#isInStep(node)))).every(Boolean);
+      const masters = await this.masters();
+      if (masters.length !== this.size) return false;
+      if (!(await Promise.all(this.#reachable.map((node) => this.#isInStep(node)))).every(Boolean)) return false;
+      return (await Promise.all(masters.map((master) => isFollowed(master, this.#reachable)))).every(Boolean);
     };
     await waitFor(isSettled, "a Cluster that is whole", withinMs);
   }

@@ -5,6 +5,7 @@
  */
 
 import { freePort } from "../../examples/cluster/free-port.mjs";
+import { isFollowed } from "./redis-followers.mjs";
 import { makeNodes, replicationOf, stopAll } from "./redis-nodes.mjs";
 import { RedisProcess, waitFor } from "./redis-processes.mjs";
 
@@ -103,7 +104,7 @@ class SentinelGroup {
       const states = await Promise.all(followers.map(replicationOf));
       if (!states.every((state) => state.includes("master_link_status:up"))) return false;
       if (!(await replicationOf(master)).includes(`connected_slaves:${followers.length}`)) return false;
-      return this.#isWatched(followers.length);
+      return (await isFollowed(master, followers)) && this.#isWatched(followers.length);
     };
     await waitFor(isSettled, "replicas in step and Sentinels that know them", withinMs);
   }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { freePort } from "../../../examples/cluster/free-port.mjs";
 import { Processes, until } from "../../../examples/cluster/processes.mjs";
 import { startSentinel } from "../../../examples/cluster/sentinel.mjs";
+import { isFollowed } from "../../support/redis-followers.mjs";
 import { startNetwork } from "./network.mjs";
 import { startRedisCluster } from "./redis-cluster.mjs";
 
@@ -107,6 +108,13 @@ export async function startCluster({ topology, durability }) {
     const redis = await startRedis(processes, network, topology);
     const nodes = await startNodes(processes, { url: redis.url, durability });
     const port = await startBalancer(processes, nodes);
+    /** Whether every Redis is in its place, and what is acknowledged from here on gets to a replica. */
+    const isWhole = async () => {
+      if (!(await redis.isWhole())) return false;
+      const masters = await redis.masters();
+      return (await Promise.all(masters.map((master) => isFollowed(master, redis.servers)))).every(Boolean);
+    };
+    await until(isWhole, "replicas that have what their masters acknowledge", 30_000);
     return {
       topology,
       processes,
@@ -115,6 +123,7 @@ export async function startCluster({ topology, durability }) {
       nodes,
       port,
       died,
+      isWhole,
       /** SIGKILL on purpose. @param {string} name */
       kill: (name) => {
         killed.add(name);
