@@ -4,6 +4,7 @@
  * otherwise leaves it as it is. Called where a client is handed in.
  */
 import keySlot from "cluster-key-slot";
+import { repairDeafness } from "./node-redis-repair.ts";
 import { nodeRedisSubscriber } from "./node-redis-subscriber.ts";
 import type { RedisCommands, RedisEvent, Subscriber } from "./redis-client.ts";
 
@@ -80,6 +81,7 @@ class NodeRedisFace implements RedisCommands {
     });
     // Without a listener a lost connection would end the process.
     client.on("error", () => {});
+    repairDeafness(client, () => this.disconnect(true));
   }
 
   get options(): object {
@@ -148,7 +150,9 @@ class NodeRedisFace implements RedisCommands {
 
   disconnect(reconnect = false): void {
     if (this.#client.isOpen) this.#client.destroy();
-    if (reconnect) this.connect().catch(() => undefined);
+    if (!reconnect) return;
+    this.#isEnded = false;
+    this.connect().catch(() => undefined);
   }
 
   on(event: RedisEvent, listener: (...args: unknown[]) => void): unknown {

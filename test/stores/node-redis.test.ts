@@ -13,7 +13,7 @@ import { until } from "../support/deferred.ts";
 import { Client } from "../support/exchange.ts";
 import { type RedisServer, rawCommand, startRedis } from "../support/redis-server.ts";
 import { type RedisCluster, type RedisSentinel, startCluster, startSentinel } from "../support/redis-topologies.ts";
-import { startProxy } from "../support/tcp-proxy.ts";
+import { startProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
 const secret = "a secret of the tests of node-redis, long enough";
 const socket = { socketTimeout: 2_500, reconnectStrategy: (retries: number) => Math.min(50 * retries, 500) };
@@ -136,7 +136,7 @@ it("durability, which needs connections of its own, is refused at start with wha
   );
 });
 
-describe.each(versions)("%s and a Redis in trouble", (version, create) => {
+describe.each(versions)("%s and a Redis in trouble", (_, create) => {
   async function setUp(port: number) {
     const client = create(`redis://127.0.0.1:${port}`);
     const sessions = createSessions({ secret, store: redisStore(client), storeTimeout: "2s" });
@@ -147,31 +147,26 @@ describe.each(versions)("%s and a Redis in trouble", (version, create) => {
     return { client, sessions, browser: new Client(sessions) };
   }
 
-  // Version 5 may come back deaf: ready, and nothing is answered. The guide says so.
-  const surviving = version === "node-redis 5" ? [] : [version];
-  it.each(surviving)(
-    "a Redis that was killed and came back has the sessions again; until then requests fail in time",
-    async () => {
-      const redis = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
-      onTestFinished(() => redis.stop());
-      const { browser } = await setUp(redis.port);
-      await browser.request((session) => Object.assign(session, { user: "ada" }));
-      await redis.kill();
-      await expect(browser.request((session) => session.user)).rejects.toMatchObject({ status: 503 });
-      await redis.restart();
-      await until(
-        () =>
-          browser
-            .twin()
-            .request((session) => expect(session.user).toBe("ada"))
-            .then(
-              () => true,
-              () => false,
-            ),
-        "the session to be back",
-      );
-    },
-  );
+  it("a Redis that was killed and came back has the sessions again; until then requests fail in time", async () => {
+    const redis = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
+    onTestFinished(() => redis.stop());
+    const { browser } = await setUp(redis.port);
+    await browser.request((session) => Object.assign(session, { user: "ada" }));
+    await redis.kill();
+    await expect(browser.request((session) => session.user)).rejects.toMatchObject({ status: 503 });
+    await redis.restart();
+    await until(
+      () =>
+        browser
+          .twin()
+          .request((session) => expect(session.user).toBe("ada"))
+          .then(
+            () => true,
+            () => false,
+          ),
+      "the session to be back",
+    );
+  });
 
   it("a write whose answer was lost is repeated and counts once", async () => {
     const proxy = await startProxy(single.port);
@@ -194,3 +189,59 @@ describe.each(versions)("%s and a Redis in trouble", (version, create) => {
     expect(client.isOpen).toBe(false);
   });
 });
+
+/** What a client is made of whose connections go through proxies: Redis's address, by which proxy, Sentinel's port. */
+interface Ways {
+  url: string;
+  nodeAddressMap: (address: string) => { host: string; port: number };
+  sentinel: { name: string; sentinelRootNodes: { host: string; port: number }[]; nodeClientOptions: object };
+}
+
+const kinds: readonly (readonly [string, (ways: Ways) => NodeRedisLike])[] = [
+  ["node-redis 6", ({ url }) => createClient({ url, socket })],
+  ["node-redis 5", ({ url }) => createClient5({ url, socket })],
+  ["a node-redis 6 Cluster", ({ nodeAddressMap }) => createCluster({ rootNodes: rootNodes(), nodeAddressMap })],
+  ["a node-redis 5 Cluster", ({ nodeAddressMap }) => createCluster5({ rootNodes: rootNodes(), nodeAddressMap })],
+  ["node-redis 6 behind Sentinel", (ways) => createSentinel(ways.sentinel)],
+  ["node-redis 5 behind Sentinel", (ways) => createSentinel5(ways.sentinel)],
+];
+
+it.each(kinds)(
+  "%s whose connection is lost in the middle of its handshake is not deaf afterwards",
+  async (what, create) => {
+    const proxies = new Map<number, TcpProxy>();
+    const nodes = what.includes("Cluster") ? cluster.nodes : [single];
+    for (const { port } of nodes) proxies.set(port, await startProxy(port));
+    const all = [...proxies.values()];
+    const behind = (port: number): number => proxies.get(port)?.port ?? port;
+    const name = "proxied";
+    const config = (port: number) =>
+      `port ${port}\nbind 127.0.0.1\nsentinel monitor ${name} 127.0.0.1 ${behind(single.port)} 1\n`;
+    const watcher = what.includes("Sentinel") ? await startRedis({ args: ["--sentinel"], config }) : undefined;
+    const sentinelRootNodes = [{ host: "127.0.0.1", port: watcher?.port ?? 0 }];
+    const client = create({
+      url: `redis://127.0.0.1:${behind(single.port)}`,
+      nodeAddressMap: (address) => ({ host: "127.0.0.1", port: behind(Number(address.split(":").at(-1))) }),
+      sentinel: { name, sentinelRootNodes, nodeClientOptions: { socket } },
+    });
+    const sessions = createSessions({ secret, store: redisStore(client), storeTimeout: "2s" });
+    onTestFinished(async () => {
+      await sessions.close();
+      await client.destroy();
+      await Promise.all([watcher?.stop(), ...all.map((proxy) => proxy.stop())]);
+    });
+    const browser = new Client(sessions);
+    await browser.request((session) => Object.assign(session, { user: "ada" }));
+    for (const proxy of all) proxy.loseAnswerTo("SETINFO");
+    for (const proxy of all) proxy.cut();
+    await until(() => all.every(({ lost }) => lost === 1), "the handshakes to be cut");
+    await until(async () => {
+      try {
+        await browser.twin().request((session) => expect(session.user).toBe("ada"));
+        return true;
+      } catch {
+        return false;
+      }
+    }, "the session to be back");
+  },
+);
