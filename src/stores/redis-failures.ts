@@ -1,6 +1,6 @@
 /**
  * What a failed Redis command means: a state that passes, or a refusal; and the `SessionError` for it. Pure.
- * `redis-link.ts` and `redis.ts` call it.
+ * `redis-link.ts`, `redis-connection.ts` and `redis.ts` call it.
  */
 import { SessionError } from "../errors.ts";
 

@@ -1,19 +1,18 @@
 /**
- * How a verb reaches Redis: waits for the connection, runs the command, tries again while the call's deadline allows,
- * and turns what failed into a `SessionError`. Keeps the clock in step. Knows nothing of records; `redis.ts` calls it.
+ * How a verb reaches Redis: runs the command once `redis-connection.ts` has a connection, tries again while the call's
+ * deadline allows, and turns what failed into a `SessionError`. Keeps the clock in step. Knows nothing of records;
+ * `redis.ts` calls it.
  *
  * Every command that goes through here may be repeated: a read, and scripts that recognise their own earlier run.
  * Nothing rests in ioredis's offline queue, where it would start after the caller gave up.
- *
- * Budget: when a command may be sent, and whether its answer counts, is one decision; half of it elsewhere is half read.
  */
 import { SessionError } from "../errors.ts";
-import { endClient, isGivenUp, mayBeResent, type RedisCommands, wakeClient } from "./redis-client.ts";
+import { mayBeResent, type RedisCommands } from "./redis-client.ts";
 import { reportServer } from "./redis-client-check.ts";
 import type { RedisClock } from "./redis-clock.ts";
+import { RedisConnection } from "./redis-connection.ts";
 import { doubtsOf, type RedisDoubts } from "./redis-doubts.ts";
-import { type FailoverWatch, isUsable, watchFailovers } from "./redis-failover.ts";
-import { closed, isPassing, isRedirection, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
+import { isPassing, isRedirection, isUnsent, outOfReach, refused, replyCode } from "./redis-failures.ts";
 import { RedisTurn } from "./redis-gather.ts";
 import type { RedisLanes } from "./redis-lanes.ts";
 import type { Script } from "./redis-scripts.ts";
@@ -22,9 +21,6 @@ import { atMost, pause } from "./waits.ts";
 
 const firstPauseMs = 10;
 const longestPauseMs = 100;
-const quitWithinMs = 500;
-/** So long a client may pause before it connects again, while somebody waits for it. */
-const wakeAfterMs = 250;
 
 /** What a script answered. */
 export interface ScriptReply {
@@ -62,20 +58,13 @@ export class RedisLink {
   readonly #lanes: RedisLanes | undefined;
   readonly #runScript: RunScript | undefined;
   readonly #turn: RedisTurn;
-  /** `undefined`: no Sentinels. */
-  readonly #failovers: FailoverWatch | undefined;
+  readonly #connection: RedisConnection;
   /** `undefined`: no Cluster. */
   readonly #doubts: RedisDoubts | undefined;
-  readonly #waiting = new Set<() => void>();
   #syncing: Promise<void> | undefined;
   #isClosed = false;
-  /** When the connection was last ready, on the scale of `performance.now()`. */
-  #readyAt = 0;
-  #wokenAt = 0;
-  /** Whether the connection was closed since the client last set out to connect. */
-  #wasClosed: boolean;
 
-  /** Listens for `ready` and `end`, and asks for the time as soon as the connection is there. */
+  /** Asks for the time as soon as the connection is there. */
   constructor(client: RedisCommands, settings: LinkSettings) {
     this.#client = client;
     this.#isOwn = settings.isOwn;
@@ -83,15 +72,10 @@ export class RedisLink {
     this.#lanes = settings.lanes;
     this.#runScript = settings.runScript;
     this.#turn = new RedisTurn(client);
-    this.#failovers = watchFailovers(client, () => this.#wake());
+    this.#connection = new RedisConnection(client, () => this.#begin());
     this.#doubts = doubtsOf(client);
-    if (this.#failovers !== undefined) this.#lanes?.heed(this.#failovers);
-    this.#wasClosed = client.status === "end";
-    client.on("connecting", this.#onConnecting);
-    client.on("ready", this.#onReady);
-    client.on("close", this.#onClose);
-    client.on("end", this.#wake);
-    if (client.status === "ready") this.#onReady();
+    if (this.#connection.failovers !== undefined) this.#lanes?.heed(this.#connection.failovers);
+    if (client.status === "ready") this.#begin();
   }
 
   /**
@@ -104,7 +88,7 @@ export class RedisLink {
     call: TrackedCall,
     command: (client: RedisCommands, isRepeated: boolean) => Promise<T>,
   ): Promise<T> {
-    if (this.#isClosed) throw closed("the store was closed");
+    this.#connection.expectOpen();
     let failure: unknown;
     let isRepeated = false;
     let sentAt = 0;
@@ -114,15 +98,15 @@ export class RedisLink {
       const era = lane?.era;
       const client = (era && lane?.client) ?? this.#client;
       try {
-        const isReady = client === this.#client ? isUsable(client, this.#failovers) : client.status === "ready";
-        if (!isReady) await this.#becomeReady(call.deadline);
+        const isReady = client === this.#client ? this.#connection.isUsable : client.status === "ready";
+        if (!isReady) await this.#connection.becomeReady(call.deadline);
         if (this.#doubts?.concern(key)) await this.#doubts.check(key);
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();
         this.#turn.add(client, call, era);
         const answer = await command(client, isRepeated);
-        if (this.#failovers?.hasGivenUpSince(sentAt) !== true) return answer;
+        if (this.#connection.failovers?.hasGivenUpSince(sentAt) !== true) return answer;
         // What it answers, its successor may not have: done again there, and recognised if it has.
         throw new Error("its master was given up meanwhile");
       } catch (error) {
@@ -136,7 +120,7 @@ export class RedisLink {
         if (era !== undefined) lane?.failed(era, error);
         lane = undefined;
         if (era !== undefined && (isPassing(error) || isRedirection(error))) continue;
-        if (replyCode(error) === "READONLY") this.#leaveReplica(sentAt);
+        if (replyCode(error) === "READONLY") this.#connection.leaveReplica(sentAt);
         if (!isPassing(error)) throw refused(verb, error);
       }
       if (performance.now() + pauseMs >= call.deadline) break;
@@ -183,85 +167,23 @@ export class RedisLink {
         return await client.evalBuffer(script.lua, keys.length, ...keys, ...args);
       }
     });
-    if (this.#runScript === undefined) isRepeated ||= mayBeResent(this.#client, attemptAt, this.#readyAt);
+    if (this.#runScript === undefined) isRepeated ||= mayBeResent(this.#client, attemptAt, this.#connection.readyAt);
     return { reply, isRepeated, attemptAt };
   }
 
-  /** Removes the listeners. An own client is closed: politely where Redis answers, and within half a second. */
+  /** Removes the listeners. An own client is closed. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#client.off("connecting", this.#onConnecting);
-    this.#client.off("ready", this.#onReady);
-    this.#client.off("close", this.#onClose);
-    this.#client.off("end", this.#wake);
     this.#lanes?.close();
-    this.#failovers?.close();
-    this.#wake();
-    if (!this.#isOwn) return;
-    if (this.#client.status === "ready") {
-      // A failure to say goodbye is nobody's concern: the connection is cut in any case.
-      const goodbye = this.#client.quit().catch(() => undefined);
-      await atMost(goodbye, quitWithinMs);
-    }
-    endClient(this.#client);
+    await this.#connection.close(this.#isOwn);
   }
 
-  readonly #wake = (): void => {
-    for (const wake of this.#waiting) wake();
-  };
-
-  readonly #onConnecting = (): void => {
-    this.#wasClosed = false;
-  };
-
-  readonly #onClose = (): void => {
-    this.#wasClosed = true;
-  };
-
-  readonly #onReady = (): void => {
-    this.#readyAt = performance.now();
-    this.#wake();
+  /** A connection is there. */
+  #begin(): void {
     if (this.#runScript === undefined) void reportServer(this.#client); // a second connection has nothing new to say
     // Its failure shows in the verb that needs the time.
     if (this.#clock !== undefined) this.#askTime(this.#clock).catch(() => undefined);
-  };
-
-  /**
-   * The master behind this connection became a replica: connects again, to where Sentinel or the name leads now. Once a
-   * connection, and not in a Cluster, whose nodes say MOVED.
-   */
-  #leaveReplica(sentAt: number): void {
-    if (Reflect.get(this.#client, "isCluster") === true) return;
-    if (this.#client.status === "ready" && this.#readyAt <= sentAt) this.#client.disconnect(true);
-    // An answer of before that comes after this is of the same connection.
-    this.#readyAt = performance.now();
-  }
-
-  async #becomeReady(deadline: number): Promise<void> {
-    for (;;) {
-      if (this.#isClosed) throw closed("the store was closed");
-      const { status } = this.#client;
-      if (isUsable(this.#client, this.#failovers)) return;
-      if (status === "end" && (this.#wasClosed || !isGivenUp(this.#client)))
-        throw closed("its connection was ended and will not come back by itself");
-      // A lazy client connects at its first command. Failures come back as a state.
-      if (status === "wait" || status === "end") this.#client.connect().catch(() => undefined);
-      const now = performance.now();
-      if (status === "reconnecting" && now - this.#wokenAt >= wakeAfterMs) {
-        this.#wokenAt = now;
-        wakeClient(this.#client);
-      }
-      const leftMs = deadline - performance.now();
-      if (leftMs <= 0) throw new Error(`no connection (${status})`);
-      let wake: () => void = () => undefined;
-      const woken = new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-      this.#waiting.add(wake);
-      await atMost(woken, Math.min(leftMs, wakeAfterMs));
-      this.#waiting.delete(wake);
-    }
   }
 
   /** The first time is waited for; later ones are asked for in passing. */

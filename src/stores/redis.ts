@@ -1,7 +1,7 @@
 /**
  * The Redis store: one string per session, `<prefix><key>`, read with one GET, changed by one script. Published as
- * `holdfast/redis`. The record's format is in `redis-header.ts`, the scripts in `redis-scripts.ts`, connection and
- * retries in `redis-link.ts`; this file puts the verbs together.
+ * `holdfast/redis`. The record's format is in `redis-header.ts`, the scripts in `redis-scripts.ts`, retries in
+ * `redis-link.ts`, the connection in `redis-connection.ts`; this file puts the verbs together.
  *
  * Redis 6.2 or later. What an ACL user needs is in `redis-failures.ts`, and in the error of one who has less; readonly
  * besides for `readFrom` in a Cluster. Sessions need `maxmemory-policy noeviction` or `volatile-*`
