@@ -7,9 +7,7 @@
 import { createRequire } from "node:module";
 import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
-import keySlot from "cluster-key-slot";
 import { SessionError } from "../errors.ts";
-import { gatherWrites } from "./redis-gather.ts";
 import { type ConnectionSettings, parseRedisUrl } from "./redis-url.ts";
 
 /** What the store listens to. */
@@ -88,24 +86,8 @@ export function openClient(url: string, settings: ConnectionSettings): RedisComm
         ? new Redis(target.options)
         : new Cluster(target.nodes, target.options),
   );
-  // In a Cluster each node has a connection of its own, which ioredis chooses when it sends.
-  if (target.kind !== "cluster") gatherWrites(client);
   client.on("error", (error) => log("redis: %s", error instanceof Error ? error.message : error));
   return client;
-}
-
-/**
- * Which node of a Cluster holds a key, by what the client knows now: `host:port`. `""`: no Cluster, or not known yet.
- * The table is ioredis's own and in no documentation; without it all shards count as one.
- */
-export function shardOf(client: RedisCommands, key: string): string {
-  if (client.shardOf !== undefined) return client.shardOf(key);
-  const slots: unknown = Reflect.get(client, "slots");
-  if (!Array.isArray(slots)) return "";
-  const prefix: unknown = Reflect.get(client.options, "keyPrefix");
-  const nodes: unknown = slots[keySlot(typeof prefix === "string" ? prefix + key : key)];
-  const master: unknown = Array.isArray(nodes) ? nodes[0] : undefined;
-  return typeof master === "string" ? master : "";
 }
 
 /**

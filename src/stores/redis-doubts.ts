@@ -6,9 +6,10 @@
  * Sends CLUSTER NODES, and only then. `redis-link.ts` asks before each try.
  */
 import { debuglog } from "node:util";
-import { type RedisCommands, shardOf } from "./redis-client.ts";
+import type { RedisCommands } from "./redis-client.ts";
 import { Unsent } from "./redis-failures.ts";
 import { type ClusterLike, isCluster } from "./redis-own.ts";
+import { shardOf } from "./redis-shards.ts";
 import { within } from "./waits.ts";
 
 const log = debuglog("holdfast");

@@ -2,12 +2,12 @@
  * When a command leaves. The commands of one turn of the event loop leave in one write: a system call for all of them,
  * not for each. Done by corking the connection until the turn ends; the commands stay ioredis's own, one by one.
  * ioredis's auto-pipelining saves the same calls, but sends nothing more until the last turn's answers are back
- * (decision 0040). For clients of the store's own: `redis-client.ts` names them. `redis-link.ts` calls it before each
- * command.
+ * (decision 0040). In a Cluster each node's connection is corked. For the URL form's client and the near cache's duplicates
+ * of it. `redis-link.ts` calls it before each command.
  */
+import type { RedisCommands } from "./redis-client.ts";
+import { senderOf } from "./redis-shards.ts";
 import type { Era, TrackedCall } from "./tracking.ts";
-
-const gathering = new WeakSet<object>();
 
 /** What is used of a socket, TLS or not. */
 interface Corkable {
@@ -15,32 +15,27 @@ interface Corkable {
   uncork(): void;
 }
 
-/** From now on the store gathers what it sends by this client, and by the near cache's duplicates of it. */
-export function gatherWrites(client: object): void {
-  gathering.add(client);
-}
-
 /** What one link sends in a turn. */
 export class RedisTurn {
   readonly #isGathering: boolean;
-  /** Whether a command leaves at the end of the turn, by us or by ioredis. */
-  readonly #isHeldBack: boolean;
+  readonly #isPipelined: boolean;
   #leaving: { call: TrackedCall; era: Era | undefined }[] = [];
   #corked: Corkable[] = [];
   #isDue = false;
 
-  constructor(client: { readonly options: object }) {
-    this.#isGathering = gathering.has(client);
-    this.#isHeldBack = this.#isGathering || Reflect.get(client.options, "enableAutoPipelining") === true;
+  /** `isGathering`: by us; what `client` does by itself shows in its options. */
+  constructor(client: { readonly options: object }, isGathering: boolean) {
+    this.#isGathering = isGathering;
+    this.#isPipelined = Reflect.get(client.options, "enableAutoPipelining") === true;
   }
 
-  /** A command of `call` is given to `client` next. Its caller is told when it leaves, which may be at once. */
-  add(client: object, call: TrackedCall, era: Era | undefined): void {
-    if (!this.#isHeldBack) {
+  /** A command of `call` on `key` is given to `client` next. Its caller is told when it leaves, which may be at once. */
+  add(client: RedisCommands, key: string, call: TrackedCall, era: Era | undefined): void {
+    const isHeldBack = this.#isGathering ? this.#cork(client, key) : this.#isPipelined;
+    if (!isHeldBack) {
       call.onSent?.(era);
       return;
     }
-    if (this.#isGathering) this.#cork(client);
     if (call.onSent !== undefined) this.#leaving.push({ call, era });
     // One turn's worth at a time: a timer for each costs more than what it saves. Not a tick of `process.nextTick`, which
     // ends with each request that came: the requests of one turn would not be gathered.
@@ -49,12 +44,15 @@ export class RedisTurn {
     setImmediate(this.#end);
   }
 
-  /** The connection of now: after a reconnect it is another one. */
-  #cork(client: object): void {
-    const stream: unknown = Reflect.get(client, "stream");
-    if (!isCorkable(stream) || this.#corked.includes(stream)) return;
+  /** The connection of now: after a reconnect it is another one. Whether it could be corked. */
+  #cork(client: RedisCommands, key: string): boolean {
+    const sender = senderOf(client, key);
+    const stream: unknown = sender === undefined ? undefined : Reflect.get(sender, "stream");
+    if (!isCorkable(stream)) return false;
+    if (this.#corked.includes(stream)) return true;
     stream.cork();
     this.#corked.push(stream);
+    return true;
   }
 
   readonly #end = (): void => {

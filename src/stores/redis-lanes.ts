@@ -4,9 +4,10 @@
  * for each near cache; `redis-link.ts` asks it.
  */
 import { SessionError } from "../errors.ts";
-import { type RedisCommands, shardOf } from "./redis-client.ts";
+import type { RedisCommands } from "./redis-client.ts";
 import type { FailoverWatch } from "./redis-failover.ts";
 import { Lane, type LaneClient, type Pair } from "./redis-lane.ts";
+import { shardOf } from "./redis-shards.ts";
 
 /** An ioredis `Redis` that lanes can be made of. */
 interface Duplicable extends RedisCommands {

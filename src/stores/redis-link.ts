@@ -45,8 +45,10 @@ export interface LinkSettings {
   isOwn: boolean;
   /** `undefined`: the store was given a clock, nothing to keep in step. */
   clock: RedisClock | undefined;
+  /** Whether a turn's commands leave in one write. @default false */
+  gathers?: boolean;
   /** Tracked connections, for a near cache: each call tries one of them first. */
-  lanes?: RedisLanes;
+  lanes?: RedisLanes | undefined;
   runScript?: RunScript;
 }
 
@@ -71,7 +73,7 @@ export class RedisLink {
     this.#clock = settings.clock;
     this.#lanes = settings.lanes;
     this.#runScript = settings.runScript;
-    this.#turn = new RedisTurn(client);
+    this.#turn = new RedisTurn(client, settings.gathers === true);
     this.#connection = new RedisConnection(client, () => this.#begin());
     this.#doubts = doubtsOf(client);
     if (this.#connection.failovers !== undefined) this.#lanes?.heed(this.#connection.failovers);
@@ -104,7 +106,7 @@ export class RedisLink {
         if (this.#clock?.stale) await this.#keepTime(call.deadline);
         if (performance.now() >= call.deadline) break;
         sentAt = performance.now();
-        this.#turn.add(client, call, era);
+        this.#turn.add(client, key, call, era);
         const answer = await command(client, isRepeated);
         if (this.#connection.failovers?.hasGivenUpSince(sentAt) !== true) return answer;
         // What it answers, its successor may not have: done again there, and recognised if it has.

@@ -12,7 +12,7 @@ import type { Expiring, ExpiryIndex } from "../expiry-index.ts";
 import type { Indexed, PrincipalIndex } from "../principal-index.ts";
 import type { EndReason, NewRecord, StoreRecord, TouchResult, WriteResult } from "../store.ts";
 import { argumentOf, newToken } from "./redis-arguments.ts";
-import { openClient, type RedisCommands, type RedisLike, shardOf } from "./redis-client.ts";
+import { openClient, type RedisCommands, type RedisLike } from "./redis-client.ts";
 import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
 import { DurableWrites } from "./redis-durability.ts";
@@ -35,6 +35,7 @@ import { RedisLink, type ScriptReply } from "./redis-link.ts";
 import { checkOptions, type RedisStoreOptions } from "./redis-options.ts";
 import { type ReplicaReads, replicaReads } from "./redis-replica.ts";
 import { outcome, removeScript, touchScript, writeScript } from "./redis-scripts.ts";
+import { shardOf } from "./redis-shards.ts";
 import { SharedReads } from "./shared-reads.ts";
 import type { Era, TrackableStore, TrackedCall, TrackedStore } from "./tracking.ts";
 
@@ -112,7 +113,7 @@ class RedisStore implements TrackableStore, TrackedStore, Indexed, Announcing, E
     this.#settings = settings;
     this.#prefix = prefix;
     this.#scriptTime = own === undefined ? () => String(clock.now()) : () => "";
-    this.#link = new RedisLink(client, { isOwn, clock: own, ...(lanes === undefined ? {} : { lanes }) });
+    this.#link = new RedisLink(client, { isOwn, gathers: isOwn, clock: own, lanes });
     const keys = { link: this.#link, prefix, scriptTime: this.#scriptTime };
     this.#channel = `${prefix}ended`;
     this.endings = new RedisEndings(client, this.#channel);

@@ -11,6 +11,7 @@ import { freePort } from "../../examples/cluster/free-port.mjs";
 import { redisStore } from "../../src/stores/redis.ts";
 import { textOf } from "../../src/testing/contract-kit.ts";
 import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
+import { writesTo } from "../support/socket-writes.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-tls-"));
 const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
@@ -64,7 +65,7 @@ test.each([
   ["rediss+sentinel", "sentinel", "?name=sessions"],
   ["rediss+cluster", "cluster", ""],
 ] as const)(
-  "%s:// saves and reads a session, and nothing where the server's certificate is not trusted",
+  "%s:// saves and reads a session, sends a turn in one write, and nothing where the server's certificate is not trusted",
   async (scheme, kind, query) => {
     const url = `${scheme}://127.0.0.1:${ports[kind]}${query}`;
     const own = { cert: readFileSync(cert), key: readFileSync(key) };
@@ -74,6 +75,10 @@ test.each([
     const record = { createdAt: now, touchedAt: now, expiresAt: now + 60_000, absoluteExpiresAt: null, payload };
     expect(await store.write(id, { kind: "live", ...record }, "absent", call)).toMatchObject({ ok: true });
     expect(textOf(await store.read(id, call))).toBe("over TLS");
+    const ids = Array.from({ length: 20 }, (_, index) => `${id.slice(2)}${String(index).padStart(2, "0")}`);
+    const burst = () => Promise.all(ids.map((each) => store.read(each, call)));
+    const port = kind === "cluster" ? ports.cluster : ports.single;
+    expect(await writesTo([port], burst)).toEqual([1]);
     await store.close?.();
 
     const distrusting = redisStore(url, { tls: own });
