@@ -26,20 +26,32 @@ const connections = 4;
  * @returns {Promise<{ latencies: Latency[], awayMs: number }>} `awayMs`: p50 of a PING through the proxy
  */
 export async function measureNetwork(pinning, { redisUrl, delayMs, rounds, requests, frameworks }) {
-  const [execPath = process.execPath, ...execArgv] = [...pinning.others, process.execPath];
-  const file = fileURLToPath(new URL("./delay-proxy.mjs", import.meta.url));
-  const proxy = fork(file, [new URL(redisUrl).port, String(delayMs)], { execPath, execArgv });
+  const { port, awayMs, stop } = await startNetwork(pinning, redisUrl, delayMs);
   try {
-    const [{ port }] = await once(proxy, "message");
-    const awayMs = await pingMs(port);
     const latencies = [];
     for (const framework of frameworks) {
       latencies.push(...(await benchFramework(pinning, framework, `redis://127.0.0.1:${port}`, { rounds, requests })));
     }
     return { latencies, awayMs };
   } finally {
-    proxy.disconnect();
+    stop();
   }
+}
+
+/**
+ * A port that leads to Redis through the delaying proxy. Also called by `clients.mjs`.
+ *
+ * @param {import("./machine.mjs").Pinning} pinning
+ * @param {string} redisUrl
+ * @param {number} delayMs
+ * @returns {Promise<{ port: number, awayMs: number, stop: () => void }>} `awayMs`: p50 of a PING through the proxy
+ */
+export async function startNetwork(pinning, redisUrl, delayMs) {
+  const [execPath = process.execPath, ...execArgv] = [...pinning.others, process.execPath];
+  const file = fileURLToPath(new URL("./delay-proxy.mjs", import.meta.url));
+  const proxy = fork(file, [new URL(redisUrl).port, String(delayMs)], { execPath, execArgv });
+  const [{ port }] = await once(proxy, "message");
+  return { port, awayMs: await pingMs(port), stop: () => proxy.disconnect() };
 }
 
 /**
