@@ -23,6 +23,7 @@ const maxItems = 20;
 
 /** What everybody may see of a session. Reading it stores nothing: a visitor who only looks gets no cookie. */
 function show(/** @type {Call} */ { framework, session }) {
+  const now = Date.now();
   return {
     framework,
     id: session.id,
@@ -30,8 +31,9 @@ function show(/** @type {Call} */ { framework, session }) {
     user: session.user ?? null,
     views: session.views ?? 0,
     cart: session.cart ?? [],
-    expiresAt: session.expiresAt,
-    absoluteExpiresAt: session.absoluteExpiresAt,
+    // The time that is left, and not the date: a visitor's clock may be wrong.
+    idleLeftMs: session.expiresAt - now,
+    absoluteLeftMs: Number(session.absoluteExpiresAt) - now, // the demo has set one
   };
 }
 

@@ -27,8 +27,8 @@ export interface Shown {
   user: string | null;
   views: number;
   cart: string[];
-  expiresAt: number;
-  absoluteExpiresAt: number;
+  idleLeftMs: number;
+  absoluteLeftMs: number;
 }
 
 /** A visitor of the demo: one cookie jar for the three ports, as cookies ignore ports. */
