@@ -22,8 +22,10 @@ export default defineConfig({
     pool: "forks",
     // More than cores: many tests wait for outages, failovers and browsers.
     maxWorkers: 3,
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // For what hangs only: a busy machine may take many times what a test takes on a quiet one. Waits have their own.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
     // Times only (test/support/in-time.ts): a lost write is never tried again.
     retry: { count: 1, condition: /^too late: / },
     restoreMocks: true,

@@ -67,12 +67,12 @@ for (const secure of [false, true]) {
       beforeAll(async () => {
         ensureBuilt();
         nodes = await startNodes({ secure, routes });
-      }, 120_000);
+      });
       afterEach(async () => {
         await balancer?.program.stop();
         balancer = undefined;
         await Promise.all(nodes.all.filter(({ program }) => program.hasEnded).map((node) => node.start()));
-      }, 60_000);
+      });
       afterAll(() => nodes?.stop());
 
       /** One request that counts up, which the balancer must not lose. */
@@ -123,7 +123,6 @@ for (const secure of [false, true]) {
             home.map((node) => (routes && node === victim ? 1 : 0)),
           );
         },
-        60_000,
       );
     });
   }

@@ -68,7 +68,7 @@ export function redisRows(driver: AdapterDriver): void {
       } finally {
         redis.resume();
       }
-      await expect.poll(async () => (await app.browser.get("/data")).status, { timeout: 5000 }).toBe(200);
+      await expect.poll(async () => (await app.browser.get("/data")).status).toBe(200);
       expect(await dataOf(app.browser)).toMatchObject({ id, data: { user: "ada" } });
     });
   });

@@ -14,4 +14,4 @@ it("the code of the guide compiles", async () => {
   });
   expect(new Set(blocks.map(({ page }) => page)).size).toBeGreaterThan(3);
   expect(await typeErrors(blocks)).toBe("");
-}, 60_000);
+});

@@ -61,7 +61,7 @@ describe("the README", () => {
   it("has code that compiles", async () => {
     expect(blocks.length).toBeGreaterThan(8);
     expect(await typeErrors(blocks)).toBe("");
-  }, 60_000);
+  });
 
   it("is checked by a compiler that complains", async () => {
     const wrong = { language: "ts", line: 7, code: 'import { session } from "holdfast/koa";\nsession({ secret: 5 });' };
@@ -78,7 +78,7 @@ describe("the quick starts", () => {
     ensureBuilt();
     redis = await startRedis();
     folder = await workFolder();
-  }, 60_000);
+  });
 
   afterAll(async () => {
     for (const child of children) {

@@ -11,7 +11,7 @@ let chromium: Browser;
 beforeAll(async () => {
   redis = await startRedis();
   [demo, chromium] = await Promise.all([startDemo(redis.url), startChromium()]);
-}, 60_000);
+});
 afterAll(async () => {
   await chromium?.close();
   await demo?.close();

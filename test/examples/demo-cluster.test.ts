@@ -20,7 +20,7 @@ import { lowContrast, pageWidth, tooWide } from "./in-page.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-beforeAll(() => ensureBuilt(), 60_000);
+beforeAll(() => ensureBuilt());
 
 /** A demo in a process of its own, with a folder for temporary files of its own. */
 class Running {
@@ -57,14 +57,10 @@ class Running {
 
   /** Waits until everything runs. Resolves to the page's address. */
   async serves(): Promise<string> {
-    await until(
-      () => {
-        if (this.child.exitCode !== null) throw new Error(this.output);
-        return this.output.includes("Ctrl-C ends it.");
-      },
-      "the demo to serve",
-      60_000,
-    );
+    await until(() => {
+      if (this.child.exitCode !== null) throw new Error(this.output);
+      return this.output.includes("Ctrl-C ends it.");
+    }, "the demo to serve");
     return /http:\/\/localhost:\d+/.exec(this.output)?.[0] ?? "";
   }
 
@@ -75,17 +71,12 @@ class Running {
 
   /** Waits until nobody listens any more and no file is left. */
   async isGone(): Promise<void> {
-    await until(
-      async () => {
-        const open = await Promise.all(this.ports.map(isOpen));
-        return (
-          !open.includes(true) &&
-          (await readdir(this.folder)).filter((name) => name.startsWith("holdfast")).length === 0
-        );
-      },
-      "everything to be gone",
-      10_000,
-    );
+    await until(async () => {
+      const open = await Promise.all(this.ports.map(isOpen));
+      return (
+        !open.includes(true) && (await readdir(this.folder)).filter((name) => name.startsWith("holdfast")).length === 0
+      );
+    }, "everything to be gone");
     await rm(this.folder, { recursive: true, force: true });
   }
 
@@ -116,12 +107,12 @@ describe("the cluster's demo in a browser", () => {
   beforeAll(async () => {
     demo = await Running.run({}, ["npm", "run", "demo:cluster"]);
     [url, chromium] = await Promise.all([demo.serves(), startChromium()]);
-  }, 90_000);
+  });
   afterAll(async () => {
     await chromium?.close();
     await demo?.stop();
     await demo?.isGone();
-  }, 30_000);
+  });
 
   /** A browser profile of its own on the page, once it shows the cluster and has counted its first visit. */
   async function open(
@@ -155,7 +146,6 @@ describe("the cluster's demo in a browser", () => {
     until(
       async () => JSON.stringify(await page.locator(selector).allTextContents()) === JSON.stringify(texts),
       `${selector} to be ${texts}`,
-      40_000,
     );
 
   const numberOf = async (page: Page, id: string): Promise<number> => Number(await page.textContent(`#${id}`));
@@ -163,16 +153,12 @@ describe("the cluster's demo in a browser", () => {
   /** Visits until one more was answered; resolves to the counter and to the node that answered. */
   async function visit(page: Page): Promise<{ count: number; node: string }> {
     const answered = await numberOf(page, "answered");
-    await until(
-      async () => {
-        const response = page.waitForResponse((each) => each.url().endsWith("/count"));
-        await page.getByRole("button", { name: "Visit", exact: true }).click();
-        await (await response).finished();
-        return (await numberOf(page, "answered")) > answered;
-      },
-      "a visit to be answered",
-      40_000,
-    );
+    await until(async () => {
+      const response = page.waitForResponse((each) => each.url().endsWith("/count"));
+      await page.getByRole("button", { name: "Visit", exact: true }).click();
+      await (await response).finished();
+      return (await numberOf(page, "answered")) > answered;
+    }, "a visit to be answered");
     const [node = ""] = ((await page.textContent("#by")) ?? "").split(" ");
     return { count: await numberOf(page, "count"), node };
   }
@@ -217,7 +203,7 @@ describe("the cluster's demo in a browser", () => {
     const line = page.locator("#requests li", { hasText: `${next.node} POST /sticky/count` });
     await until(async () => (await line.count()) > 0, "the balancer's log to show who answered then");
     expect(complaints).toEqual([]);
-  }, 90_000);
+  });
 
   it("keeps the session when the Redis master is killed", async () => {
     const { page, complaints } = await open();
@@ -247,11 +233,10 @@ describe("the cluster's demo in a browser", () => {
     await until(
       async () => /rejoining|replica/.test((await page.textContent(`#redis [data-name=${old}] .badge`)) ?? ""),
       "the old master to be back",
-      20_000,
     );
     expect((await visit(page)).count).toBeGreaterThan(after.count);
     expect(complaints).toEqual([]);
-  }, 90_000);
+  });
 
   it.each(["light", "dark"] as const)(
     "can be read in the %s scheme, and fits a phone and a desk",
@@ -264,7 +249,6 @@ describe("the cluster's demo in a browser", () => {
         expect(await page.evaluate(pageWidth)).toBe(width);
       }
     },
-    60_000,
   );
 
   it("takes orders from its own page only", async () => {
@@ -287,7 +271,7 @@ describe("nothing of the cluster's demo is left", () => {
     expect(await demo.ended).toBe(0);
     await demo.isGone();
     expect(demo.output).not.toMatch(/error/i);
-  }, 90_000);
+  });
 
   it("after its process was killed", async () => {
     const demo = await Running.run();
@@ -295,7 +279,7 @@ describe("nothing of the cluster's demo is left", () => {
     await demo.serves();
     demo.child.kill("SIGKILL");
     await demo.isGone();
-  }, 90_000);
+  });
 
   it("after one of its programs did not start, and it says which and why", async () => {
     const folder = await mkdtemp(join(tmpdir(), "holdfast-path-"));
@@ -306,7 +290,7 @@ describe("nothing of the cluster's demo is left", () => {
     expect(await broken.ended).toBe(1);
     expect(broken.output).toContain("lb (haproxy) ended at its start:\nthe moon is full");
     await broken.isGone();
-  }, 90_000);
+  });
 
   it("when its port is taken: it says so before it starts anything", async () => {
     const port = await freePort();

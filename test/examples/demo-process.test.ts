@@ -15,7 +15,7 @@ import { type Demo, frameworks, Visitor } from "./demo.ts";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const program = join(root, "examples", "demo", "index.js");
 
-beforeAll(() => ensureBuilt(), 60_000);
+beforeAll(() => ensureBuilt());
 
 /** The demo as a process of its own, on the built package. */
 interface Running {

@@ -61,7 +61,7 @@ describe("the examples", () => {
 });
 
 describe("an example run by node alone", () => {
-  beforeAll(() => ensureBuilt(), 60_000);
+  beforeAll(() => ensureBuilt());
 
   it.each(Object.keys(examples))("%s serves on PORT", async (name) => {
     const port = await freePort();

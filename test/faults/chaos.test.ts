@@ -8,7 +8,7 @@ import type { Fault } from "./chaos/faults.mjs";
 import { type ChaosOptions, chaos, Judge } from "./chaos/run.mjs";
 import type { Entry } from "./checker/clients.mjs";
 
-beforeAll(() => ensureBuilt(), 60_000);
+beforeAll(() => ensureBuilt());
 
 /** What a run must have felt, or it has shown nothing; and what it must not have broken. */
 async function survives(options: ChaosOptions): Promise<void> {
@@ -25,11 +25,11 @@ describe.concurrent("clients of three nodes behind haproxy", () => {
 
   it("lose nothing when nodes and the master under Sentinel are killed", async () => {
     await survives({ seconds: 9, seed, topology: "sentinel", kinds: ["master kill", "node kill"] });
-  }, 60_000);
+  });
 
   it("lose nothing when nodes and a master of the Cluster are killed", async () => {
     await survives({ seconds: 9, seed, topology: "cluster", kinds: ["master kill", "node kill"] });
-  }, 60_000);
+  });
 });
 
 /** A judge of a run on Sentinel that has felt one fault, from 1 s on. */

@@ -22,7 +22,7 @@ let cluster: Cluster;
 
 beforeAll(async () => {
   cluster = await startCluster({ config: ["cluster-require-full-coverage no"] });
-}, 60_000);
+});
 
 afterAll(async () => {
   await cluster.stop();
@@ -99,7 +99,7 @@ test("slots that move to another node while several writers use them lose nothin
     expect(Number(text)).toBeGreaterThan(5);
   }
   for (const store of stores) await store.close?.();
-}, 30_000);
+});
 
 async function stored(store: Store | undefined, writers: readonly { key: string }[]): Promise<number> {
   const call = { deadline: performance.now() + 1_000, durable: false };
@@ -153,7 +153,7 @@ test("a master that hung, and is awake again before its replica takes over, is s
   stop.abort();
   for (const acknowledged of await Promise.all(work)) expect(acknowledged).toBeGreaterThan(5);
   for (const each of [store, late]) await each.close?.();
-}, 60_000);
+});
 
 interface Visitor {
   browser: Browser;
@@ -240,7 +240,7 @@ test("a shard that is dead answers 503 at once, and the others go on; it is back
   expect(Math.max(...gaps)).toBeLessThan(1_000);
   await sessions.close();
   await server.close();
-}, 60_000);
+});
 
 async function firstSlotOf(port: number): Promise<number> {
   for (let slot = 0; slot < 16_384; slot += 512) {

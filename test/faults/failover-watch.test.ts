@@ -16,7 +16,7 @@ let fleet: Awaited<ReturnType<typeof startSentinels>>;
 
 beforeEach(async () => {
   fleet = await startSentinels();
-}, 60_000);
+});
 
 afterEach(() => fleet.stop());
 
@@ -93,7 +93,7 @@ test("SENTINEL FAILOVER costs no acknowledged write, with a URL and with a clien
   expect(losses).toEqual([0, 0]);
   for (const store of [own, handed]) await store.close?.();
   client.disconnect();
-}, 30_000);
+});
 
 test("a master that hangs, and wakes when its successor was promoted, swallows no write", async () => {
   const durability = { timeout: 300, for: "all" } as const;
@@ -115,4 +115,4 @@ test("a master that hangs, and wakes when its successor was promoted, swallows n
   });
   expect(losses).toEqual([0, 0, 0, 0, 0]);
   for (const store of stores) await store.close?.();
-}, 60_000);
+});

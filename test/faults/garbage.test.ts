@@ -166,7 +166,6 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       await redis.unlink(key);
       tally("T13", "corruptions by hand, over HTTP");
     },
-    60_000,
   );
 
   it("keys named __proto__ and constructor are data, and pollute nothing", async () => {

@@ -15,7 +15,7 @@ let fleet: Awaited<ReturnType<typeof startSentinels>>;
 
 beforeEach(async () => {
   fleet = await startSentinels();
-}, 60_000);
+});
 
 afterEach(() => fleet.stop());
 
@@ -124,4 +124,4 @@ test("a master that Sentinels replace while it works takes no write of a near ca
   expect(losses).toEqual(stores.map(() => 0));
   expect(reader.older).toBe(0);
   for (const store of new Set(stores)) await store.close?.();
-}, 30_000);
+});

@@ -44,5 +44,5 @@ describe("a run with a bug planted", () => {
     expect(await copy.try(unnoticed)).toMatchObject({ result: "survived" });
     const broken = { name: "no source", edits: [{ file, find, replace: "const" }], tests };
     expect(await copy.try(broken)).toMatchObject({ result: "broken" });
-  }, 60_000);
+  });
 });

@@ -43,7 +43,7 @@ const script = `
 `;
 
 describe("NODE_DEBUG=holdfast", () => {
-  beforeAll(() => ensureBuilt(), 60_000);
+  beforeAll(() => ensureBuilt());
 
   it("says why each session is empty, with public ids only", async () => {
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {

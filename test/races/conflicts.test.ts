@@ -71,7 +71,7 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       expect(new Set(conflicts.map(({ key }) => key))).toEqual(new Set(["stock"]));
     }
     tally("T1", "rounds of 50 plain writers of one key, each loss reported", rounds);
-  }, 60_000);
+  });
 
   it("an onConflict resolver decides a key that both nodes changed, and the answer after it shows the result", async () => {
     const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);

@@ -23,7 +23,7 @@ const open: Sessions[] = [];
 
 beforeAll(async () => {
   redis = await startRedis();
-}, 30_000);
+});
 afterEach(async () => {
   await Promise.all(open.splice(0).map((sessions) => sessions.close()));
 });
@@ -154,11 +154,11 @@ describe("watch()", () => {
     // Ended while the node hears nothing: its connections are cut, and made anew.
     proxy.cut();
     await here.destroy(ended.id);
-    await until(() => told.length > 0, "the watcher to be told", 15_000);
+    await until(() => told.length > 0, "the watcher to be told");
     expect(told).toEqual(["ended revoked"]);
     await there.close();
     await proxy.stop();
-  }, 30_000);
+  });
 
   it("tells at once of a session that has ended already, and of a login that took another id", async () => {
     const [here, there] = nodes();
@@ -247,7 +247,7 @@ describe("expired", () => {
       await session.touch();
     });
     clock.advance(10_000);
-    await until(() => events.flat().length >= gone.length, "expired", 15_000);
+    await until(() => events.flat().length >= gone.length, "expired");
     expect(
       events
         .flat()
@@ -263,14 +263,14 @@ describe("expired", () => {
     }, "their notes to go");
     client.disconnect();
     clock.advance(51_000);
-    await until(() => events.flat().length >= gone.length + 2, "the last ones", 15_000);
+    await until(() => events.flat().length >= gone.length + 2, "the last ones");
     expect(
       events
         .flat()
         .map(({ id }) => id)
         .sort(),
     ).toEqual([...gone.map(({ id }) => id), active.id, current].sort());
-  }, 40_000);
+  });
 
   it("is told again by another node where a listener rejected, after the lease", async () => {
     const clock = manualClock();
@@ -282,15 +282,15 @@ describe("expired", () => {
     });
     const { id } = await logIn(here);
     clock.advance(60_000);
-    await until(() => calls === 1, "the listener", 15_000);
+    await until(() => calls === 1, "the listener");
     const events = heard(there, "expired");
     await here.close();
     expect(events).toEqual([]);
     clock.advance(30_000);
-    await until(() => events.length > 0, "the other node", 15_000);
+    await until(() => events.length > 0, "the other node");
     expect(events).toEqual([{ id }]);
     expect(calls).toBe(1);
-  }, 40_000);
+  });
 
   it("is told by another node when the lease of one that was killed has lapsed", async () => {
     ensureBuilt();
@@ -300,10 +300,10 @@ describe("expired", () => {
     const answers: { call?: number; id?: string; holds?: string }[] = [];
     killed.on("message", (answer: object) => void answers.push(answer));
     try {
-      await until(() => answers.length > 0, "the node", 15_000);
+      await until(() => answers.length > 0, "the node");
       killed.send({ call: 1, op: "hold" });
       killed.send({ call: 2, op: "login", user: "ada" });
-      await until(() => answers.some(({ holds }) => holds !== undefined), "the lease", 15_000);
+      await until(() => answers.some(({ holds }) => holds !== undefined), "the lease");
     } finally {
       killed.kill("SIGKILL");
       await once(killed, "exit");
@@ -312,9 +312,9 @@ describe("expired", () => {
     expect(answers.map(({ holds }) => holds).filter(Boolean)).toEqual([id]);
     // Half a minute is a long time: another node, whose clock is that much ahead.
     const events = heard(engine({ ...settings, prefix: "holdfast:", clock: () => Date.now() + 30_000 }), "expired");
-    await until(() => events.length > 0, "the other node", 15_000);
+    await until(() => events.length > 0, "the other node");
     expect(events).toEqual([{ id }]);
-  }, 60_000);
+  });
 });
 
 describe("the cost", () => {

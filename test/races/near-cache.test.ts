@@ -148,5 +148,5 @@ describe("near caches among each other", () => {
         }, `${node.name} to serve ${key}`);
       }
     }
-  }, 120_000);
+  });
 });

@@ -31,13 +31,13 @@ beforeAll(async () => {
   [single, cluster] = await Promise.all([startRedis(), startCluster()]);
   singleClient = new Redis(single.url);
   clusterClient = new Cluster(cluster.startupNodes);
-}, 60_000);
+});
 afterAll(async () => {
   await Promise.all(started.map((node) => node.stop()));
   singleClient.disconnect();
   clusterClient.disconnect();
   await Promise.all([single.stop(), cluster.stop()]);
-}, 30_000);
+});
 
 const topologies: Record<string, () => { redis: string; client: Redis | Cluster }> = {
   "one Redis": () => ({ redis: single.url, client: singleClient }),

@@ -48,7 +48,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: lanes });
 beforeAll(async () => {
   redis = await startRedis();
   node = await startNode(redis.url);
-}, 60_000);
+});
 
 afterAll(async () => {
   agent.destroy();

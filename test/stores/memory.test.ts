@@ -94,7 +94,7 @@ test("expired records leave the memory by themselves", async () => {
   await store.write("a", { kind: "live", ...stamps, payload }, "absent", inTime());
   payload = undefined;
   // A miss, and no longer "ended": nothing but the sweep has touched it.
-  await expect.poll(() => store.read("a", inTime()), { timeout: 5_000 }).toBeUndefined();
+  await expect.poll(() => store.read("a", inTime())).toBeUndefined();
   await store.close?.();
 });
 

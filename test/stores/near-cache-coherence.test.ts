@@ -237,7 +237,7 @@ describe("a connection that is lost", () => {
   it("half, a subscriber that hears nothing any more, is found out by its PING", async () => {
     const goOn = proxy.freeze("subscribe");
     await change(other, "unheard");
-    await until(() => peeked() === undefined, "the cache to doubt", 5_000);
+    await until(() => peeked() === undefined, "the cache to doubt");
     for (let turn = 0; turn < 20; turn++) {
       expect(await read()).toBe("unheard");
       expect(peeked()).toBeUndefined();

@@ -94,7 +94,7 @@ describe("a copy ends", () => {
   it("when Redis's own clock says so, and Redis removed it", async () => {
     const store = near({}, {});
     await keep(store, key, "short", { expiresAt: store.now() + 400 });
-    await until(() => store.peek?.(key) === undefined, "it to end", 5_000);
+    await until(() => store.peek?.(key) === undefined, "it to end");
     expect(textOf(await store.read(key, call()))).not.toBe("short");
   });
 

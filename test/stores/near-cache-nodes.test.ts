@@ -24,7 +24,7 @@ beforeAll(async () => {
   ensureBuilt();
   redis = await startRedis();
   nodes = await Promise.all([startNode(), startNode()]);
-}, 60_000);
+});
 afterAll(async () => {
   for (const { child } of nodes) {
     const ended = once(child, "exit");

@@ -25,7 +25,7 @@ let prefixes = 0;
 
 beforeAll(async () => {
   [single, cluster, sentinel] = await Promise.all([startRedis(), startCluster(), startSentinel()]);
-}, 30_000);
+});
 
 afterAll(async () => {
   await Promise.all([single.stop(), cluster.stop(), sentinel.stop()]);
@@ -89,14 +89,10 @@ it.each(Object.keys(clients))(
     };
     const heard: string[] = [];
     there.on("destroyed", ({ id }) => void heard.push(id));
-    await until(
-      async () => {
-        await here.destroy(await id());
-        return heard.length > 0;
-      },
-      "the node to hear",
-      15_000,
-    );
+    await until(async () => {
+      await here.destroy(await id());
+      return heard.length > 0;
+    }, "the node to hear");
     const told: string[] = [];
     const [first, second] = [await id(), await id()];
     for (const one of [first, second]) there.watch(one, (reason) => void told.push(`${one} ${reason}`));
@@ -105,7 +101,7 @@ it.each(Object.keys(clients))(
     await until(() => heard.includes(first), "the event of it");
     await cutSubscribers(what);
     await here.destroy(second);
-    await until(() => told.length > 1, "the second end", 15_000);
+    await until(() => told.length > 1, "the second end");
     expect(told).toEqual([`${first} revoked`, `${second} revoked`]);
   },
 );

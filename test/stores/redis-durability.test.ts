@@ -29,7 +29,7 @@ const ends: (() => unknown)[] = [];
 
 beforeAll(async () => {
   [single, cluster, sentinel] = await Promise.all([startReplicated(1), startReplicatedCluster(2), startSentinel()]);
-}, 40_000);
+});
 
 afterAll(async () => {
   await Promise.all([single.stop(), cluster.stop(), sentinel.stop()]);

@@ -16,7 +16,7 @@ let tellers: RedisServer[];
 
 beforeAll(async () => {
   [master, ...tellers] = await Promise.all([startRedis(), startRedis(), startRedis()]);
-}, 30_000);
+});
 afterAll(async () => {
   await Promise.all([master, ...tellers].map((server) => server.stop()));
 });

@@ -54,7 +54,7 @@ describe("a store that Sentinels lead to its master", () => {
     old.resume();
     await fleet.failedOver(old);
     const switchedAt = performance.now();
-    await until(() => acknowledged.some(({ at }) => at > switchedAt + 200), "writes to go on", 10_000);
+    await until(() => acknowledged.some(({ at }) => at > switchedAt + 200), "writes to go on");
     isOver = true;
     await Promise.all(writers);
 
@@ -64,5 +64,5 @@ describe("a store that Sentinels lead to its master", () => {
     const found = new Set(String(await master.command("KEYS", "holdfast:*")).split(","));
     const lost = acknowledged.filter(({ key }) => !found.has(`holdfast:${key}`));
     expect(lost.map(({ key, at }) => `${key} ${Math.round(at - wokenAt)} ms after it woke`)).toEqual([]);
-  }, 60_000);
+  });
 });

@@ -90,7 +90,7 @@ describe("a Sentinel client that ended by mistake", () => {
   let sentinel: RedisSentinel;
   beforeAll(async () => {
     sentinel = await startSentinel();
-  }, 30_000);
+  });
   afterAll(() => sentinel.stop());
 
   const connect = (): Redis => {

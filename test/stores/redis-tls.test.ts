@@ -51,7 +51,7 @@ beforeAll(async () => {
   await node.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
   const isServing = async () => (await node.command("CLUSTER", "INFO")).includes("cluster_state:ok");
   await until(isServing, "the Cluster to serve");
-}, 30_000);
+});
 
 afterAll(async () => {
   await Promise.all(servers.map((server) => server.stop()));

@@ -21,7 +21,7 @@ let prefixes = 0;
 
 beforeAll(async () => {
   [single, cluster, sentinel] = await Promise.all([startRedis(), startCluster(), startSentinel()]);
-}, 30_000);
+});
 
 afterAll(async () => {
   await Promise.all([single.stop(), cluster.stop(), sentinel.stop()]);

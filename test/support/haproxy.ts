@@ -70,7 +70,7 @@ export async function startHAProxy({ config, ports, env, checkInterval = "100ms"
     program,
     states,
     sees: (node, state) =>
-      until(async () => state.test((await states())[node] ?? ""), `HAProxy to see ${node} as ${state}`, 30_000),
+      until(async () => state.test((await states())[node] ?? ""), `HAProxy to see ${node} as ${state}`),
   };
 }
 

@@ -78,14 +78,10 @@ export async function startProgram(plan: ProgramPlan): Promise<Program> {
     },
   };
   try {
-    await until(
-      async () => {
-        if (hasEnded()) throw new Error(`${plan.command} ended at once:\n${output}`);
-        return plan.isReady();
-      },
-      `${plan.command} to be ready`,
-      30_000,
-    );
+    await until(async () => {
+      if (hasEnded()) throw new Error(`${plan.command} ended at once:\n${output}`);
+      return plan.isReady();
+    }, `${plan.command} to be ready`);
   } catch (error) {
     await program.stop();
     throw error;

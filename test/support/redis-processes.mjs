@@ -29,7 +29,7 @@ export async function listenOn(server) {
  * @param {() => unknown} check
  * @param {string} what
  */
-export async function waitFor(check, what, withinMs = 20_000) {
+export async function waitFor(check, what, withinMs = 60_000) {
   const end = performance.now() + withinMs;
   for (;;) {
     try {

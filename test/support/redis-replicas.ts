@@ -107,7 +107,6 @@ async function followed(replicas: readonly RedisServer[]): Promise<void> {
     await until(
       async () => (await replica.command("INFO", "replication")).includes("master_link_status:up"),
       "the replica to follow",
-      20_000,
     );
   }
 }

@@ -88,7 +88,7 @@ class SentinelGroup {
   }
 
   /** @param {Node} old */
-  async failedOver(old, withinMs = 20_000) {
+  async failedOver(old, withinMs = 60_000) {
     const isOver = async () => {
       const [master] = await this.masters();
       return master !== undefined && master !== old && (await replicationOf(master)).includes("role:master");
@@ -96,7 +96,7 @@ class SentinelGroup {
     await waitFor(isOver, "another master by all Sentinels", withinMs);
   }
 
-  async settled(withinMs = 40_000) {
+  async settled(withinMs = 60_000) {
     const isSettled = async () => {
       const [master] = await this.masters();
       if (master === undefined) return false;

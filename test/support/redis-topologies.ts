@@ -108,7 +108,6 @@ export async function startSentinel(name = "sessions"): Promise<RedisSentinel> {
     await until(
       async () => (await rawCommand(sentinel.port, ["INFO", "sentinel"])).includes("slaves=1"),
       "the Sentinel to see the replica",
-      20_000,
     );
     return {
       master,

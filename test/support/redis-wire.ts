@@ -16,7 +16,7 @@ export interface Monitor {
 }
 
 /** Waits until `check` holds, asking every few milliseconds. */
-export async function until(check: () => boolean | Promise<boolean>, what: string, withinMs = 10_000): Promise<void> {
+export async function until(check: () => boolean | Promise<boolean>, what: string, withinMs = 60_000): Promise<void> {
   const end = performance.now() + withinMs;
   while (!(await check())) {
     if (performance.now() > end) throw new Error(`waited ${withinMs} ms in vain for: ${what}`);

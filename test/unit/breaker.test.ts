@@ -136,16 +136,14 @@ describe("the circuit breaker", () => {
     await until(() => asked === 7, "the breaker to probe");
     hangs = false;
     await expect
-      .poll(
-        async () =>
-          client
-            .twin()
-            .arrive()
-            .then(
-              () => "back",
-              () => "away",
-            ),
-        { timeout: 2000 },
+      .poll(async () =>
+        client
+          .twin()
+          .arrive()
+          .then(
+            () => "back",
+            () => "away",
+          ),
       )
       .toBe("back");
     await sessions.close();

@@ -122,7 +122,7 @@ describe("the JSON codec", () => {
       );
       tally("T14", "values that come back as they were", values);
     },
-    times(20_000, 600_000),
+    times(180_000, 600_000),
   );
 
   it("reads what it wrote, nested as deep as it lets anybody nest", () => {

@@ -42,7 +42,7 @@ describe("a secret (ASVS 7.2.3, NIST SP 800-63B)", () => {
       expect(bitsPerCharacter(seen)).toBeGreaterThanOrEqual(5.9);
       tally("T11", "ids, no two alike", seen.size);
     },
-    times(20_000, 600_000),
+    times(180_000, 600_000),
   );
 
   it("is refused where a generator fails to give one, and never replaced by a guess", () => {

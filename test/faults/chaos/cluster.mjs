@@ -138,7 +138,7 @@ export async function startCluster({ topology, durability }) {
       async serves() {
         for (const { name, port: direct } of nodes) {
           const url = `http://127.0.0.1:${direct}/?op=login&life=warm`;
-          await until(async () => (await fetch(url)).status === 200, `${name} to find its store again`, 15_000);
+          await until(async () => (await fetch(url)).status === 200, `${name} to find its store again`);
         }
       },
       stop,

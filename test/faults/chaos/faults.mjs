@@ -124,6 +124,6 @@ async function harmMasters(cluster, plan, kinds) {
     const how = await masterFaults[kind](cluster, name, random);
     end({ forMs: plan.now() - at, ...(how && { how }) });
     const isOver = () => plan.now() > plan.seconds * 1000;
-    await until(async () => isOver() || (await cluster.isWhole()), `${name} to be back after "${kind}"`, 60_000);
+    await until(async () => isOver() || (await cluster.isWhole()), `${name} to be back after "${kind}"`);
   }
 }

@@ -52,7 +52,7 @@ export async function startRedisCluster(processes, network, nodeTimeoutMs) {
       );
     },
   };
-  await until(cluster.isWhole, "the Cluster to be whole", 30_000);
+  await until(cluster.isWhole, "the Cluster to be whole");
   return cluster;
 }
 
