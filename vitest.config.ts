@@ -26,8 +26,9 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 60_000 } },
-    // Times only (test/support/in-time.ts): a lost write is never tried again.
-    retry: { count: 1, condition: /^too late: / },
+    // Times only: a lost write is never tried again.
+    setupFiles: ["test/support/in-time.ts"],
+    retry: { count: 2, condition: /^too late: / },
     restoreMocks: true,
     reporters: ["default", "./.ci/closing-line.mjs"],
   },

@@ -12,6 +12,7 @@ import type { NewRecord, Store } from "../../src/store.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { textOf } from "../../src/testing/contract-kit.ts";
 import { Browser } from "../support/browser.ts";
+import { expectTook } from "../support/in-time.ts";
 import { listen, type RunningApp } from "../support/listen.ts";
 import { startCluster } from "../support/redis-cluster.mjs";
 import { waitFor } from "../support/redis-processes.mjs";
@@ -214,7 +215,7 @@ test("a shard that is dead answers 503 at once, and the others go on; it is back
   await victim.kill();
   const deadAt = performance.now();
   // So often in a row that nothing but the breaker explains it.
-  const isQuick = ({ status, tookMs }: Visitor["answers"][number]): boolean => status === 503 && tookMs < 100;
+  const isQuick = ({ status, tookMs }: Visitor["answers"][number]): boolean => status === 503 && tookMs < 500;
   await waitFor(
     () => onVictim.every(({ answers }) => answers.length > 15 && answers.slice(-15).every(isQuick)),
     "answers at once from the dead shard",
@@ -231,13 +232,12 @@ test("a shard that is dead answers 503 at once, and the others go on; it is back
   await Promise.all(visits);
 
   const gaps = elsewhere.map(({ answers }) => {
-    expect(answers.filter(({ at }) => at > between[0] && at < between[1]).map(({ status }) => status)).not.toContain(
-      503,
-    );
+    const during = answers.filter(({ at }) => at > between[0] && at < between[1]).map(({ status }) => status);
+    expect(during.filter((status) => status !== 200)).toEqual([]);
     return longestGap(answers);
   });
   console.log(`other shards' longest gap ${Math.round(Math.max(...gaps))} ms`);
-  expect(Math.max(...gaps)).toBeLessThan(1_000);
+  expectTook(Math.max(...gaps), 1_000, "the longest gap of the other shards");
   await sessions.close();
   await server.close();
 });

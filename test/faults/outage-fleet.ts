@@ -2,33 +2,18 @@
  * A fleet for outages: every framework, with either policy, on a client of the store's own and on one of the user's with
  * ioredis's defaults, each with its own engine, connection, session and browser. And what a row asks of all of them.
  */
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Redis } from "ioredis";
 import { expect } from "vitest";
 import { createSessions, type SessionOptions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { type Answer, Browser } from "../support/browser.ts";
-import { expectTook } from "../support/in-time.ts";
+import { beginTiming, expectTook, failLate } from "../support/in-time.ts";
 import { type Framework, type OutageServer, type Seen, three } from "./outage-servers.ts";
 
 /** What a request may wait for the store in these tests; the default of the package. */
 export const storeTimeoutMs = 1_000;
 /** What an answer may take on top of `storeTimeout`, where the machine has time for us. The real maximum is printed. */
 const graceMs = 100;
-/**
- * How late this process came to run: servers and browsers share it, and the machine with others. Each way of an answer
- * may be late by that much: client, server, timer, client.
- */
-const lateness = monitorEventLoopDelay({ resolution: 5 });
-lateness.enable();
-const waysOfAnAnswer = 4;
-/** Whatever the machine does: later than this is our fault. */
-const latestMs = 2_000;
-
-/** How late this process came to run at worst since the fleet started, whole ms. */
-export function lateMs(): number {
-  return Math.round(lateness.max / 1e6);
-}
 
 /** How the store was given its Redis. */
 export type Form = "URL" | "own client";
@@ -87,7 +72,7 @@ export class Fleet {
       }
     }
     await Promise.all(fleet.members.map((member) => signIn(member)));
-    lateness.reset();
+    beginTiming();
     return fleet;
   }
 
@@ -188,10 +173,8 @@ export function expectSameSession(answers: readonly Timed[]): void {
 }
 
 function expectInTime(answers: readonly Timed[]): void {
-  const late = lateMs();
   const { ms, member, path } = answers.toSorted((a, b) => b.ms - a.ms)[0] ?? { ms: 0 };
-  const shown = `${Math.round(ms)} ms for ${path} on ${member?.title}; this process was late by ${late} ms`;
-  expectTook(ms, Math.min(latestMs, storeTimeoutMs + graceMs + waysOfAnAnswer * late), shown);
+  expectTook(ms, storeTimeoutMs + graceMs, `${Math.round(ms)} ms for ${path} on ${member?.title}`);
 }
 
 /** The longest wait, whole ms. */
@@ -218,7 +201,7 @@ export function recovery(members: readonly Member[], withinMs = 8_000): Promise<
           expectSameSession([timed]);
           return { member, ms };
         }
-        if (ms > withinMs) throw new Error(`too late: ${member.title} is not back after ${withinMs} ms`);
+        if (ms > withinMs) failLate(`${member.title} is not back after ${withinMs} ms`);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }),

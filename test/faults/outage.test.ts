@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Browser } from "../support/browser.ts";
-import { expectTook } from "../support/in-time.ts";
+import { expectTook, lateMs } from "../support/in-time.ts";
 import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
 import { startProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import {
@@ -18,7 +18,6 @@ import {
   expectServed,
   expectUnavailable,
   Fleet,
-  lateMs,
   type Member,
   median,
   recovery,

@@ -123,6 +123,6 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       for (const app of apps) await app.close();
       for (const engine of engines) await engine.close();
     },
-    times(60_000, 3_600_000),
+    times(180_000, 3_600_000),
   );
 });

@@ -191,7 +191,7 @@ describe(`generated Cookie headers (seed ${seed})`, () => {
       expect(accepted).toBeGreaterThan(generated / 10);
       expect(({} as { user?: string }).user).toBeUndefined();
     },
-    times(60_000, 1_800_000),
+    times(180_000, 1_800_000),
   );
 
   it.each(frameworks.map((framework) => [framework.name, framework] as const))(
