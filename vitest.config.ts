@@ -23,8 +23,8 @@ export default defineConfig({
     // More than cores: many tests wait for outages, failovers and browsers.
     maxWorkers: 3,
     // For what hangs only: a busy machine may take many times what a test takes on a quiet one. Waits have their own.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     expect: { poll: { timeout: 60_000 } },
     // Times only: a lost write is never tried again.
     setupFiles: ["test/support/in-time.ts"],

@@ -1,8 +1,9 @@
 // @ts-check
 /**
  * A vitest reporter that ends the report with what people and scripts read at the end of a log: a line
- * `failed: file > test: message` for each failure, then one plain line, `N passed, N failed`. A file that did not load
- * and an error outside of any test count as failed, and so does, where all tests passed, an id of theirs that was printed.
+ * `failed: file > test: message` for each failure, `skipped: …` for each test that says why it was not judged, then one
+ * plain line, `N passed, N failed`. A file that did not load and an error outside of any test count as failed, and so
+ * does, where all tests passed, an id of theirs that was printed.
  */
 import { watchOutput } from "./raw-ids.mjs";
 
@@ -16,11 +17,15 @@ export default class ClosingLine {
   onTestRunEnd(modules, unhandled) {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0, pending: 0 };
     const failures = unhandled.map((error) => failure("outside of any test", [error]));
+    /** @type {string[]} */
+    const skips = [];
     for (const module of modules) {
       const failedBefore = counts.failed;
       for (const test of module.children.allTests()) {
         const { state, errors } = test.result();
+        const { note } = /** @type {{ note?: string | undefined }} */ (test.result());
         counts[state] += 1;
+        if (note !== undefined) skips.push(`skipped: ${module.relativeModuleId} > ${test.fullName}: ${note}`);
         if (state === "failed") failures.push(failure(`${module.relativeModuleId} > ${test.fullName}`, errors));
       }
       if (module.ok() || counts.failed > failedBefore) continue;
@@ -39,7 +44,7 @@ export default class ClosingLine {
         process.exitCode = 1;
       } else if (ids > 0) console.log(`none ${of} is in the ${words} words of 22 characters or more that were printed`);
       const line = `${counts.passed} passed, ${counts.failed} failed${left > 0 ? `, ${left} skipped` : ""}`;
-      console.log([...failures, line].join("\n"));
+      console.log([...skips, ...failures, line].join("\n"));
     });
   }
 }

@@ -34,22 +34,27 @@ describe("npm run bench", () => {
     const json = join(dir, "bench.json");
     const svg = join(dir, "bench.svg");
     const script = fileURLToPath(new URL("./run.mjs", import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      script,
-      "--quick",
-      "--json",
-      json,
-      "--chart",
-      svg,
-      "--latency",
-      "koa",
-      "--only",
-      routes.join(","),
-    ]);
-    output = stdout;
+    const measure = () =>
+      promisify(execFile)(process.execPath, [
+        script,
+        "--quick",
+        "--json",
+        json,
+        "--chart",
+        svg,
+        "--latency",
+        "koa",
+        "--only",
+        routes.join(","),
+      ]);
+    // The bench ends at a 503, which it may get of a machine that stood still: a second one has another reason.
+    ({ stdout: output } = await measure().catch((error: Error) => {
+      if (/\b503\b/.test(error.message)) return measure();
+      throw error;
+    }));
     ({ rows, latencies } = JSON.parse(await readFile(json, "utf8")));
     chart = await readFile(svg, "utf8");
-  }, 180_000);
+  });
 
   afterAll(() => rm(dir, { recursive: true, force: true }));
 

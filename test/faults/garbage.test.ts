@@ -272,6 +272,6 @@ describe(`any bytes under the key (seed ${seed})`, () => {
       tally("T13", "records of any bytes", records);
       expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
     },
-    times(180_000, 1_800_000),
+    times(600_000, 1_800_000),
   );
 });

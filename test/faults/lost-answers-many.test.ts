@@ -159,6 +159,6 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       tally("T9", "lost answers, nothing done twice", proxy.lost);
       tally("T9", "of them answered with a 503", unknown);
     },
-    times(180_000, 1_800_000),
+    times(600_000, 1_800_000),
   );
 });

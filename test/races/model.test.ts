@@ -138,7 +138,7 @@ describe(`two engines on one store (seed ${seed})`, () => {
       );
       tally("T15", "sequences", sequences);
     },
-    times(180_000, 1_800_000),
+    times(600_000, 1_800_000),
   );
 
   it(
@@ -175,6 +175,6 @@ describe(`two engines on one store (seed ${seed})`, () => {
       );
       tally("T15", "interleavings", interleavings);
     },
-    times(180_000, 1_800_000),
+    times(600_000, 1_800_000),
   );
 });

@@ -82,6 +82,5 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
       for (const app of apps) await app.close();
       for (const engine of engines) await engine.close();
     },
-    times(180_000, 300_000),
   );
 });

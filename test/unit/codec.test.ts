@@ -102,28 +102,24 @@ describe("the JSON codec", () => {
 
   const values = times(500, 100_000);
 
-  it(
-    "gives back every JSON value under every key, __proto__ and the empty one too",
-    () => {
-      const key = fc.oneof(fc.string(), fc.constantFrom("__proto__", "", "constructor", "toString", "hasOwnProperty"));
-      // -0 is 0 in JSON.
-      const value = fc.jsonValue().map((json) => JSON.parse(JSON.stringify(json)) as unknown);
-      fc.assert(
-        fc.property(fc.array(fc.tuple(key, value), { maxLength: 8 }), (entries) => {
-          const data: Record<string, unknown> = {};
-          for (const [name, json] of entries) {
-            Object.defineProperty(data, name, { value: json, enumerable: true, configurable: true, writable: true });
-          }
-          const back = codec.decode(codec.encode(data));
-          expect(Object.entries(back)).toEqual(Object.entries(data));
-          expect(Object.getPrototypeOf({})).toBe(Object.prototype);
-        }),
-        { numRuns: values, seed },
-      );
-      tally("T14", "values that come back as they were", values);
-    },
-    times(180_000, 600_000),
-  );
+  it("gives back every JSON value under every key, __proto__ and the empty one too", () => {
+    const key = fc.oneof(fc.string(), fc.constantFrom("__proto__", "", "constructor", "toString", "hasOwnProperty"));
+    // -0 is 0 in JSON.
+    const value = fc.jsonValue().map((json) => JSON.parse(JSON.stringify(json)) as unknown);
+    fc.assert(
+      fc.property(fc.array(fc.tuple(key, value), { maxLength: 8 }), (entries) => {
+        const data: Record<string, unknown> = {};
+        for (const [name, json] of entries) {
+          Object.defineProperty(data, name, { value: json, enumerable: true, configurable: true, writable: true });
+        }
+        const back = codec.decode(codec.encode(data));
+        expect(Object.entries(back)).toEqual(Object.entries(data));
+        expect(Object.getPrototypeOf({})).toBe(Object.prototype);
+      }),
+      { numRuns: values, seed },
+    );
+    tally("T14", "values that come back as they were", values);
+  });
 
   it("reads what it wrote, nested as deep as it lets anybody nest", () => {
     const nested = (levels: number): unknown => (levels === 0 ? 1 : { inner: nested(levels - 1) });

@@ -191,7 +191,7 @@ describe(`generated Cookie headers (seed ${seed})`, () => {
       expect(accepted).toBeGreaterThan(generated / 10);
       expect(({} as { user?: string }).user).toBeUndefined();
     },
-    times(180_000, 1_800_000),
+    times(600_000, 1_800_000),
   );
 
   it.each(frameworks.map((framework) => [framework.name, framework] as const))(
@@ -210,7 +210,6 @@ describe(`generated Cookie headers (seed ${seed})`, () => {
       }
       tally("T12", "made by hand, over HTTP", all.length);
     },
-    times(180_000, 600_000),
   );
 
   it.each(frameworks.map((framework) => [framework.name, framework] as const))(
@@ -230,7 +229,6 @@ describe(`generated Cookie headers (seed ${seed})`, () => {
       await fc.assert(property, { numRuns: overHttp, seed });
       tally("T12", "over HTTP", overHttp);
     },
-    times(180_000, 600_000),
   );
 });
 

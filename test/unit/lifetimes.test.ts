@@ -66,7 +66,7 @@ describe(`a session's deadlines (seed ${seed})`, () => {
       );
       tally("T18", "sequences with lifetimes", cases);
     },
-    times(180_000, 1_800_000),
+    times(600_000, 1_800_000),
   );
 });
 

@@ -99,7 +99,7 @@ describe(`values in a session (seed ${seed})`, () => {
       tally("T14", "sessions with any data", cases);
       await sessions.close();
     },
-    times(180_000, 1_800_000),
+    times(600_000, 1_800_000),
   );
 
   it.each([...reservedKeys])("the name of a member, %s, is refused as a key with its code", async (name) => {

@@ -101,7 +101,7 @@ function count(figures, { kind, outcome, from, to }) {
 async function healthy({ apps }) {
   for (const { port, framework } of apps) {
     const url = `http://127.0.0.1:${port}/?op=login&life=warm`;
-    const until = performance.now() + 10_000;
+    const until = performance.now() + 60_000;
     while ((await fetch(url).then(({ status }) => status)) !== 200) {
       if (performance.now() > until) throw new Error(`the ${framework} app doesn't find its store again`);
       await pause(50);
