@@ -110,7 +110,7 @@ async function expectNoGrowth(before: readonly number[]): Promise<void> {
     grown = (await bytesInUse()).map((bytes, at) => bytes - (before[at] ?? 0));
     return grown.every((bytes) => bytes < mostGrowth);
   };
-  await until(isFlat, "memory to be as it was", 15_000).catch((error: unknown) => {
+  await until(isFlat, "memory to be as it was").catch((error: unknown) => {
     throw new Error(`heap${isFull ? " and RSS" : ""} grew by ${grown.join(" and ")} bytes`, { cause: error });
   });
 }

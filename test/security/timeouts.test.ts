@@ -119,7 +119,7 @@ describe("the renewal timeout", () => {
     // Now the new id is presented: the grace begins. Nobody waits for that to be written, under both ids.
     given.store.forget();
     await client.request((session) => expect(session.user).toBe("ada"));
-    await vi.waitFor(() => expect(given.store.calls.filter(isWritten)).toHaveLength(2));
+    await vi.waitFor(() => expect(given.store.calls.filter(isWritten)).toHaveLength(2), 60_000);
     given.clock.advance(30_000 - 1);
     expect(await userOf(new Client(given.sessions, before))).toBe("ada");
     given.clock.advance(1);

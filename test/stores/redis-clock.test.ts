@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import { redisStore } from "../../src/stores/redis.ts";
 import { RedisClock } from "../../src/stores/redis-clock.ts";
 import { inTime } from "../../src/testing/contract-kit.ts";
+import { expectTook } from "../support/in-time.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 const key = "9f-QzI0aV_x3bK7mWc2tR8sYh5dLp1uEoGjNnBvAqTk";
@@ -63,7 +64,7 @@ describe("a node whose wall clock is wrong", () => {
     vi.spyOn(Date, "now").mockImplementation(() => real() + skew);
     const store = redisStore(server.url);
     await store.read(key, inTime());
-    expect(Math.abs(store.now() - real())).toBeLessThan(50);
+    expectTook(Math.abs(store.now() - real()), 50, "Redis's answer about its clock");
     const now = store.now();
     const stamps = { createdAt: now, touchedAt: now, expiresAt: now + 60_000, absoluteExpiresAt: null };
     await store.write(key, { kind: "live", ...stamps, payload: Buffer.from("x") }, "absent", inTime());
@@ -77,7 +78,7 @@ describe("a node whose wall clock is wrong", () => {
     await store.read(key, inTime());
     const real = Date.now;
     vi.spyOn(Date, "now").mockImplementation(() => real() + 3_600_000);
-    expect(Math.abs(store.now() - real())).toBeLessThan(50);
+    expectTook(Math.abs(store.now() - real()), 50, "Redis's answer about its clock");
     await store.close?.();
   });
 });

@@ -88,10 +88,10 @@ for (const [what, connect] of Object.entries(clients)) {
 
 describe("a write that replicas confirm", () => {
   test("resolves when they have it, and not before", async () => {
-    const store = open(single.master.url, { timeout: 4_000 });
+    const store = open(single.master.url, { timeout: 30_000 });
     single.stall(true);
     let isDone = false;
-    const writing = store.write(key, record(store, "one"), "absent", call()).finally(() => {
+    const writing = store.write(key, record(store, "one"), "absent", call(true, 30_000)).finally(() => {
       isDone = true;
     });
     // The master has it long since.
@@ -148,7 +148,7 @@ describe("a write that replicas confirm", () => {
   });
 
   test("needs as many replicas as were asked for", async () => {
-    const store = open(single.master.url, { replicas: 2, timeout: 50 });
+    const store = open(single.master.url, { replicas: 2, timeout: 1_500 });
     await expect(store.write(key, record(store, "one"), "absent", call())).rejects.toThrow("1 of the 2 replicas");
   });
 });
@@ -230,21 +230,20 @@ describe("the connection for durable writes", () => {
   });
 
   test("is the only one that waits: others' reads and writes are answered meanwhile", async () => {
-    const store = open(single.master.url, { timeout: 1_500 });
+    const store = open(single.master.url, { timeout: 30_000 });
     const version = accepted(await store.write(key, record(store, "one"), "absent", call()));
     const quiet = await timesOf(100, () => store.read(key, call()));
     single.stall(true);
     let isDone = false;
-    const waiting = store
-      .write(`${key}2`, record(store, "two"), "absent", call())
-      .catch(() => undefined)
-      .finally(() => {
-        isDone = true;
-      });
+    const waiting = store.write(`${key}2`, record(store, "two"), "absent", call(true, 30_000)).finally(() => {
+      isDone = true;
+    });
     const beside = await timesOf(100, () => store.read(key, call()));
     accepted(await store.write(key, record(store, "three"), version, call(false)));
     expect(isDone).toBe(false);
-    await waiting;
+    single.stall(false);
+    accepted(await waiting);
+    single.stall(true);
     // For comparison: the same WAIT on the connection that reads.
     const shared = new Redis(single.master.port);
     ends.push(() => shared.disconnect());
@@ -261,7 +260,7 @@ describe("the connection for durable writes", () => {
   test("comes back when it was lost", async () => {
     const proxy = await startProxy(single.master.port);
     ends.push(() => proxy.stop());
-    const store = open(`redis://127.0.0.1:${proxy.port}`, { timeout: 1_000 });
+    const store = open(`redis://127.0.0.1:${proxy.port}`, { timeout: 4_000 });
     const version = accepted(await store.write(key, record(store, "one"), "absent", call()));
     proxy.cut();
     accepted(await store.write(key, record(store, "two"), version, call()));

@@ -10,7 +10,7 @@ const secret = "the newest secret, of thirty-two characters";
 
 async function setUp() {
   const store = probeStore(memoryStore());
-  const sessions = createSessions({ secret, store, storeTimeout: 500 });
+  const sessions = createSessions({ secret, store, storeTimeout: 1_500 });
   const { cookie } = await signIn(sessions, { user: "alice" });
   return { store, sessions, cookie, client: new Client(sessions, cookie) };
 }
@@ -21,7 +21,7 @@ describe("storeTimeout, once nobody waits for a response any more", () => {
     const raw = new IncomingMessage(new Socket());
     raw.headers.cookie = cookie;
     const session = await sessions.fromRequest(raw);
-    store.delayMs.read = 120;
+    store.delayMs.read = 350;
     for (let i = 0; i < 6; i++) await session.reload();
     expect(session.isNew).toBe(false);
   });
@@ -31,7 +31,7 @@ describe("storeTimeout, once nobody waits for a response any more", () => {
     const request = await client.arrive();
     await client.leave(request);
     request.exchange.headersSent = true;
-    store.delayMs.write = 120;
+    store.delayMs.write = 350;
     for (let i = 0; i < 6; i++) await request.session.update((data) => (data.views = i));
     expect(request.session.views).toBe(5);
   });
