@@ -4,6 +4,7 @@
  *
  * ioredis is an optional peer: nothing here imports it until a URL asks for it.
  */
+import type { EventEmitter } from "node:events";
 import { createRequire } from "node:module";
 import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
@@ -86,8 +87,24 @@ export function openClient(url: string, settings: ConnectionSettings): RedisComm
         ? new Redis(target.options)
         : new Cluster(target.nodes, target.options),
   );
+  if (target.kind === "cluster") catchAsking(client);
   client.on("error", (error) => log("redis: %s", error instanceof Error ? error.message : error));
   return client;
+}
+
+/**
+ * Before a command for a slot that is moving, ioredis's Cluster sends ASKING and drops the promise: one that is answered
+ * too late, or whose connection is cut, would end the process by an unhandled rejection. The command fails by itself.
+ */
+function catchAsking(cluster: object): void {
+  const { on } = cluster as EventEmitter; // ioredis's Cluster is one
+  on.call(cluster, "+node", (node: object) => {
+    const asking: unknown = Reflect.get(node, "asking");
+    if (typeof asking !== "function") return;
+    Reflect.set(node, "asking", async () => {
+      await Promise.resolve(asking.call(node)).catch(() => undefined);
+    });
+  });
 }
 
 /**

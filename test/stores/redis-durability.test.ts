@@ -298,30 +298,59 @@ describe("the connection for durable writes", () => {
 });
 
 describe("in a Cluster whose slots move", () => {
+  /** A slot of the first node's that is on its way to the second, and a key in it that is not there yet. */
+  async function startMoving(prefix: string): Promise<{ name: string; to: RedisServer; end(): Promise<void> }> {
+    const [from, to] = cluster.nodes;
+    if (from === undefined || to === undefined) throw new Error("no nodes");
+    const names = Array.from({ length: 100 }, (_, index) => `${key}${index}`);
+    const name = names.find((each) => keySlot(prefix + each) < 8_000);
+    if (name === undefined) throw new Error("no key");
+    const slot = String(keySlot(prefix + name));
+    const [fromId, toId] = await Promise.all(
+      [from, to].map(async (node) => (await node.command("CLUSTER", "MYID")).split("\r\n")[1] ?? ""),
+    );
+    await to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId ?? "");
+    await from.command("CLUSTER", "SETSLOT", slot, "MIGRATING", toId ?? "");
+    expect(await from.command("EXISTS", prefix + name)).toMatch(/^-ASK/);
+    const end = async (): Promise<void> => {
+      for (const node of [to, from]) await node.command("CLUSTER", "SETSLOT", slot, "NODE", toId ?? "");
+    };
+    return { name, to, end };
+  }
+
   test("a durable write follows ASK and MOVED, and is confirmed where it went", async () => {
     const client = new Cluster(cluster.startupNodes, { redisOptions: tuned });
     ends.push(() => client.disconnect());
     const store = redisStore(client, { prefix: "moving:", durability: { timeout: 3_000, for: "all" } });
     ends.push(() => store.close?.());
     await store.read(key, call());
-    const [from, to] = cluster.nodes;
-    if (from === undefined || to === undefined) throw new Error("no nodes");
-    // A slot of the first node's, and a key in it that is not there yet.
-    const name = Array.from({ length: 100 }, (_, index) => `${key}${index}`).find(
-      (each) => keySlot(`moving:${each}`) < 8_000,
-    );
-    if (name === undefined) throw new Error("no key");
-    const slot = String(keySlot(`moving:${name}`));
-    const [fromId, toId] = await Promise.all(
-      [from, to].map(async (node) => (await node.command("CLUSTER", "MYID")).split("\r\n")[1] ?? ""),
-    );
-    await to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId ?? "");
-    await from.command("CLUSTER", "SETSLOT", slot, "MIGRATING", toId ?? "");
+    const { name, to, end } = await startMoving("moving:");
     const version = accepted(await store.write(name, record(store, "asked"), "absent", call()));
-    expect(await from.command("EXISTS", `moving:${name}`)).toMatch(/^-ASK/);
-    for (const node of [to, from]) await node.command("CLUSTER", "SETSLOT", slot, "NODE", toId ?? "");
+    await end();
     accepted(await store.write(name, record(store, "moved"), version, call()));
     expect(await to.command("GETRANGE", `moving:${name}`, "69", "-1")).toContain("moved");
+  });
+
+  test("a node that hangs as it is asked fails the call, and not the process", async () => {
+    const unhandled = vi.fn<(reason: unknown) => void>();
+    process.on("unhandledRejection", unhandled);
+    ends.push(() => process.off("unhandledRejection", unhandled));
+    const nodes = cluster.startupNodes.map(({ host, port }) => `${host}:${port}`).join(",");
+    const store = redisStore(`redis+cluster://${nodes}`, { prefix: "asked:", commandTimeout: 100 });
+    ends.push(() => store.close?.());
+    // Every node is connected to: it hangs with the question on its way.
+    for (let index = 0; index < 20; index++) await store.read(`${key}${index}`, call());
+    const { name, to, end } = await startMoving("asked:");
+    to.pause();
+    try {
+      await expect(store.read(name, call(false, 400))).rejects.toThrow("Command timed out");
+      // A rejection that nobody handles is told of within a turn.
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(unhandled).not.toHaveBeenCalled();
+    } finally {
+      to.resume();
+      await end();
+    }
   });
 });
 
