@@ -153,7 +153,9 @@ export async function play(host: Host, row: Row, scene: SceneName): Promise<Outc
   const stage = await stageOf(host, row, sessions);
   // Another service with the same sessions, where fetch() can't reach the stage.
   const browser = new Browser((host.ask ? await stageOf(http1, {}, sessions) : stage).url);
-  if (scene === "a stored session" || scene === "one that is only read") await browser.get("/set");
+  if (scene === "a stored session" || scene === "one that is only read") {
+    expect((await browser.get("/set")).status).toBe(200);
+  }
   store.forget();
   stage.act = acts[scene];
   let unsettled = 0;

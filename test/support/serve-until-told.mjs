@@ -12,6 +12,8 @@ import { once } from "node:events";
 export async function serveUntilTold(servers, close) {
   const ports = [];
   for (const server of servers) {
+    // A connection that the server closes for idleness, as a client writes on it, fails that request.
+    server.keepAliveTimeout = 0;
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     ports.push(/** @type {import("node:net").AddressInfo} */ (server.address()).port);
