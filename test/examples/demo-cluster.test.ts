@@ -121,7 +121,7 @@ describe("the cluster's demo in a browser", () => {
     const context = await chromium.newContext(options);
     onTestFinished(() => context.close());
     const page = await context.newPage();
-    page.setDefaultTimeout(30_000);
+    page.setDefaultTimeout(60_000);
     const complaints: string[] = [];
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("request", (request) => {

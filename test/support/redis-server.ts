@@ -162,6 +162,9 @@ export async function startRedis(options: StartOptions = {}): Promise<RedisServe
     await server.start();
   } catch (error) {
     await server.stop();
+    // Another server may have taken the port since it was looked at.
+    const isTaken = options.port === undefined && String(error).includes("Address already in use");
+    if (isTaken) return startRedis({ ...options, port: await freePort() });
     throw error;
   }
   return server;
