@@ -114,7 +114,7 @@ class Cluster {
   }
 
   /** @param {Node} old */
-  async failedOver(old, withinMs = 60_000) {
+  async failedOver(old, withinMs = 240_000) {
     const isOver = async () => {
       const masters = await this.masters();
       if (masters.length !== this.size || masters.includes(old)) return false;
@@ -124,7 +124,7 @@ class Cluster {
     await waitFor(isOver, "another master for its slots", withinMs);
   }
 
-  async settled(withinMs = 60_000) {
+  async settled(withinMs = 240_000) {
     const isSettled = async () => {
       const masters = await this.masters();
       if (masters.length !== this.size) return false;

@@ -87,8 +87,11 @@ class SentinelGroup {
     return this.nodes.filter(({ publicPort }) => publicPort === ports[0]);
   }
 
-  /** @param {Node} old */
-  async failedOver(old, withinMs = 60_000) {
+  /**
+   * A Sentinel that was held up for two seconds trusts nothing it sees for thirty (its TILT mode): so long a limit.
+   * @param {Node} old
+   */
+  async failedOver(old, withinMs = 240_000) {
     const isOver = async () => {
       const [master] = await this.masters();
       return master !== undefined && master !== old && (await replicationOf(master)).includes("role:master");
@@ -96,7 +99,7 @@ class SentinelGroup {
     await waitFor(isOver, "another master by all Sentinels", withinMs);
   }
 
-  async settled(withinMs = 60_000) {
+  async settled(withinMs = 240_000) {
     const isSettled = async () => {
       const [master] = await this.masters();
       if (master === undefined) return false;
