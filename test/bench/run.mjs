@@ -22,7 +22,8 @@
  * How it measures:
  * - Each variant is a process of its own, alone on a core where `taskset` can do that; the load and Redis share the
  *   other ones. CPU per request is the server process's `cpuUsage()` (all threads, user and system) over a fixed number
- *   of requests in a closed loop, so that it doesn't depend on how fast the load is. p99 is of that closed loop.
+ *   of requests in a closed loop. The load polls: a server whose answers had to wake it would pay for that, and a bare
+ *   framework, which is faster than the load, would not. p99 is of that closed loop.
  * - A round runs every variant once, one after the other, in an order that rotates from round to round. Ratios are
  *   taken within a round and their median is printed, so that what slows the machine down slows all of them.
  * - Sessions come from a pool; a connection has its own share of it, so that no two requests of a "write" meet on one
