@@ -56,23 +56,34 @@ function allowedCores() {
 }
 
 /**
- * The run's own redis-server: on a free loopback port, without persistence, in a temporary folder.
+ * A redis-server of the run's own: on a free loopback port, without persistence, in a temporary folder.
  *
  * @param {Pinning} pinning
+ * @param {string[]} [settings] more of its arguments
+ * @param {number} [tries] how often a port may be taken by somebody else meanwhile (a Cluster's node takes a second one)
+ * @returns {Promise<{ url: string, client: Redis, stop(): Promise<void> }>}
  */
-export async function startRedis(pinning) {
+export async function startRedis(pinning, settings = [], tries = 5) {
   const port = await freePort();
   const dir = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
   const [command = "", ...args] = [
     ...pinning.others,
-    ...["redis-server", "--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+    ...["redis-server", "--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...settings],
   ];
   const child = spawn(command, args, { cwd: dir, stdio: "ignore" });
   const failed = once(child, "exit").then(() => Promise.reject(new Error(`${command} ended: is redis-server there?`)));
   failed.catch(() => {});
   const client = new Redis(port, "127.0.0.1", { retryStrategy: () => 50, maxRetriesPerRequest: null });
   client.on("error", () => {});
-  await Promise.race([client.ping(), failed, once(child, "error").then(([error]) => Promise.reject(error))]);
+  try {
+    // `once` rejects where the program is not there.
+    await Promise.race([client.ping(), failed]);
+  } catch (error) {
+    client.disconnect();
+    rmSync(dir, { recursive: true, force: true });
+    if (child.pid === undefined || tries <= 1) throw error;
+    return startRedis(pinning, settings, tries - 1);
+  }
   // Whatever ends this process, its Redis goes first. (The servers under test go when their channel closes.)
   const clean = () => {
     child.kill("SIGKILL");

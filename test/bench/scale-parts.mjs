@@ -3,18 +3,12 @@
  * The measurements of `scale.mjs` that need no data of the others: what many sessions cost in Redis, in a near cache, in
  * app processes, and the management of sessions, which is only counted. Called by `scale.mjs`.
  */
-import { spawn } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import process from "node:process";
-import { Redis } from "ioredis";
-import { freePort } from "../../examples/cluster/free-port.mjs";
 import { exchangeWith } from "./exchange.mjs";
 import { memoryOf, rate, usedCommands } from "./figures.mjs";
 import { load } from "./load.mjs";
-import { redisCpuUs, startTarget } from "./machine.mjs";
+import { redisCpuUs, startRedis, startTarget } from "./machine.mjs";
 import { secret } from "./servers/server.mjs";
 import { signIn } from "./verify.mjs";
 
@@ -25,7 +19,7 @@ export const unpinned = { server: [], others: [], said: "not pinned: two cores f
 const day = 86_400_000;
 const call = () => ({ deadline: performance.now() + 10_000, durable: false });
 
-/** @typedef {{ client: Redis, url: string }} Server a redis-server of the run's own */
+/** @typedef {{ client: import("ioredis").Redis, url: string }} Server a redis-server of the run's own */
 /** @typedef {readonly Record<string, unknown>[]} Contents what sessions hold, in turn */
 
 /**
@@ -203,20 +197,13 @@ export async function manage({ url }) {
 export async function clusterBytes(count = 20_000) {
   const [plain = 0, clustered = 0] = await Promise.all(
     ["no", "yes"].map(async (isCluster) => {
-      const port = await freePort();
-      const cwd = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
-      const args = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--cluster-enabled", isCluster];
-      const server = spawn("redis-server", args, { cwd, stdio: "ignore" });
-      const client = new Redis(port, { retryStrategy: () => 50, maxRetriesPerRequest: null });
-      client.on("error", () => {});
+      const { client, stop } = await startRedis(unpinned, ["--cluster-enabled", isCluster]);
       if (isCluster === "yes") await client.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
       while (isCluster === "yes" && !String(await client.call("CLUSTER", "INFO")).includes("cluster_state:ok"));
       const empty = await memoryOf(client);
       await many(count, (index) => client.set(`key-${index}`, "value", "PX", day));
       const bytes = (await memoryOf(client)) - empty;
-      client.disconnect();
-      server.kill("SIGKILL");
-      rmSync(cwd, { recursive: true, force: true });
+      await stop();
       return bytes / count;
     }),
   );

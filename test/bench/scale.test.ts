@@ -14,7 +14,10 @@ describe("npm run bench:scale", () => {
   it("prints bytes and CPU a session, the near cache's memory, and the commands, none of which walks the keys", async () => {
     const script = fileURLToPath(new URL("./scale.mjs", import.meta.url));
     const few = ["--sizes", "500", "--cached", "300", "--operations", "100", "--apps", "1"];
-    const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script, ...few]);
+    const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", script, ...few], {
+      // A run that hangs ends before its test does.
+      timeout: 300_000,
+    });
     expect(stdout).toMatch(/^\| +500 \| +\d+ \| +\d+ \| +[\d.]+ \/ [\d.]+ \| +[\d.]+ \/ [\d.]+ \|$/m);
     expect(stdout).toContain("300 of 300 reads afterwards asked Redis nothing");
     expect(stdout).toMatch(
