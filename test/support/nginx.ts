@@ -14,10 +14,10 @@ import { startProgram } from "./program.ts";
 
 const configurations = new URL("../../examples/cluster/", import.meta.url);
 
-/** What stands around conf.d/: everything in the folder of the test, in the foreground, without another user. */
+/** What stands around conf.d/: everything in the folder of the test, one process in the foreground, which a kill ends. */
 const main = `
 daemon off;
-worker_processes 1;
+master_process off;
 pid nginx.pid;
 error_log stderr warn;
 events {}
