@@ -191,7 +191,7 @@ export async function startTarget(pinning, { framework, variant, redisUrl, profi
     },
     async stop() {
       if (child.connected) child.disconnect();
-      const killer = delay(5_000).then(() => child.kill("SIGKILL"));
+      const killer = delay(5_000, undefined, { ref: false }).then(() => child.kill("SIGKILL"));
       await Promise.race([gone.catch(() => {}), killer]);
     },
   };

@@ -72,7 +72,7 @@ const requests = wholeNumber("requests", flags.requests ?? (flags.quick ? "128" 
 const connections = wholeNumber("connections", flags.connections);
 const delayMs = Number(flags.network);
 if (!(delayMs >= 0)) throw new Error(`--network takes milliseconds, got "${flags.network}"`);
-const poolSize = connections * 30;
+const poolSize = connections * (flags.quick ? 4 : 30);
 const isWhole = flags.only === "" && !flags.quick;
 const chartFile =
   flags.chart ?? (isWhole ? fileURLToPath(new URL("../../.github/bench.svg", import.meta.url)) : undefined);
