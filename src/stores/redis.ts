@@ -12,7 +12,7 @@ import type { Expiring, ExpiryIndex } from "../expiry-index.ts";
 import type { Indexed, PrincipalIndex } from "../principal-index.ts";
 import type { EndReason, NewRecord, StoreRecord, TouchResult, WriteResult } from "../store.ts";
 import { argumentOf, newToken } from "./redis-arguments.ts";
-import { openClient, type RedisCommands, type RedisLike } from "./redis-client.ts";
+import { endClient, openClient, type RedisCommands, type RedisLike } from "./redis-client.ts";
 import { checkClient } from "./redis-client-check.ts";
 import { RedisClock } from "./redis-clock.ts";
 import { DurableWrites } from "./redis-durability.ts";
@@ -65,15 +65,18 @@ export function redisStore(
   try {
     const replicas = replicaReads(client, options);
     const durable = durability === undefined ? undefined : new DurableWrites(client, durability, own);
-    return new RedisStore(client, { isOwn, prefix, clock, durable, replicas });
+    return new RedisStore(client, { isOwn, gathers: isOwn, prefix, clock, durable, replicas });
   } catch (error) {
-    if (isOwn) client.disconnect();
+    if (isOwn) endClient(client);
     throw error;
   }
 }
 
 interface Settings {
+  /** The client is closed with the store. */
   isOwn: boolean;
+  /** The connections are the store's own, so that it may gather what leaves on them. */
+  gathers: boolean;
   prefix: string;
   clock: RedisClock | { now(): number };
   durable: DurableWrites | undefined;
@@ -107,13 +110,13 @@ class RedisStore implements TrackableStore, TrackedStore, Indexed, Announcing, E
   readonly #scriptTime: () => string;
 
   constructor(client: RedisCommands, settings: Settings) {
-    const { isOwn, prefix, clock, lanes } = settings;
+    const { isOwn, gathers, prefix, clock, lanes } = settings;
     const own = clock instanceof RedisClock ? clock : undefined;
     this.#client = client;
     this.#settings = settings;
     this.#prefix = prefix;
     this.#scriptTime = own === undefined ? () => String(clock.now()) : () => "";
-    this.#link = new RedisLink(client, { isOwn, gathers: isOwn, clock: own, lanes });
+    this.#link = new RedisLink(client, { isOwn, gathers, clock: own, lanes });
     const keys = { link: this.#link, prefix, scriptTime: this.#scriptTime };
     this.#channel = `${prefix}ended`;
     this.endings = new RedisEndings(client, this.#channel);

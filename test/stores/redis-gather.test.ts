@@ -7,10 +7,11 @@ import type { Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createSessions } from "../../src/index.ts";
 import type { Store } from "../../src/store.ts";
+import { nearCache } from "../../src/stores/near-cache.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { until } from "../support/deferred.ts";
 import { Client } from "../support/exchange.ts";
-import { call } from "../support/near-caches.ts";
+import { call, liveRecord, untilServing } from "../support/near-caches.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { type RedisCluster, startCluster } from "../support/redis-topologies.ts";
 import { corkedTo, writesTo } from "../support/socket-writes.ts";
@@ -61,6 +62,21 @@ describe("the URL form", () => {
     // Its connections to nodes are made when they are needed.
     await burst(opened);
     expect(await writesTo(ports, () => burst(opened))).toEqual([1, 1, 1]);
+  });
+
+  it("sends a turn's misses, and its saves, in one write behind a near cache too", async () => {
+    store = nearCache(redisStore(`redis://127.0.0.1:${proxy.port}`));
+    const cache = store;
+    await untilServing(cache, "near".padEnd(43, "k"));
+    const save = (key: string) => cache.write(key, liveRecord(cache), "absent", call());
+    // Once a second a cache asks on its connections whether they are alive: a write more in that turn.
+    const smallest = async (step: (turn: number) => Promise<unknown>) => {
+      const turns: number[] = [];
+      for (const turn of [0, 1, 2]) turns.push(Math.max(...(await writesTo([proxy.port], () => step(turn)))));
+      return Math.min(...turns);
+    };
+    expect(await smallest(() => burst(cache))).toBe(1);
+    expect(await smallest((turn) => Promise.all(keys.map((key) => save(`${turn}${key.slice(1)}`))))).toBe(1);
   });
 
   it("sends the next turn's while the first one's answers are on their way", async () => {
