@@ -9,7 +9,7 @@
  * connection, behind every message that was sent before it, and the first one has to find a master still.
  */
 import { debuglog } from "node:util";
-import type { RedisCommands, RedisEvent } from "./redis-client.ts";
+import { endClient, type RedisCommands, type RedisEvent } from "./redis-client.ts";
 import { replyCode } from "./redis-failures.ts";
 import type { Era } from "./tracking.ts";
 
@@ -173,8 +173,8 @@ export class Lane {
     clearInterval(this.#beat);
     this.#retryAt = performance.now() + Math.min(firstPauseMs * 2 ** this.#failures, longestPauseMs);
     this.#failures++;
-    pair.data.disconnect();
-    pair.ear.disconnect();
+    endClient(pair.data);
+    endClient(pair.ear);
   }
 }
 

@@ -8,7 +8,7 @@
 import { debuglog } from "node:util";
 import keySlot from "cluster-key-slot";
 import { SessionError } from "../errors.ts";
-import { isRedisCommands, type RedisCommands, type RedisLike } from "./redis-client.ts";
+import { endClient, isRedisCommands, type RedisCommands, type RedisLike } from "./redis-client.ts";
 import { replyCode } from "./redis-failures.ts";
 
 /** A connection of the store's own. ioredis has these methods; `RedisLike` asks only for those that every store needs. */
@@ -156,7 +156,7 @@ export class NodeConnections<T> {
 
   close(): void {
     this.#isClosed = true;
-    for (const { connection } of this.#byNode.values()) connection.disconnect();
+    for (const { connection } of this.#byNode.values()) endClient(connection);
     this.#byNode.clear();
   }
 }

@@ -8,7 +8,7 @@
  * written before the question has arrived (Redis docs, INFO replication).
  */
 import type { StoreCall } from "../store.ts";
-import { openClient, type RedisCommands, type RedisLike } from "./redis-client.ts";
+import { endClient, openClient, type RedisCommands, type RedisLike } from "./redis-client.ts";
 import { checkClient } from "./redis-client-check.ts";
 import { type RedisStoreOptions, wrong } from "./redis-options.ts";
 import { isCluster, NodeConnections, openOwn } from "./redis-own.ts";
@@ -83,7 +83,7 @@ export class ReplicaReads {
     this.#replicasOf = () => only;
     this.#close = () => {
       freshness.close();
-      if (replica === undefined || isOwn) connection.disconnect();
+      if (replica === undefined || isOwn) endClient(connection);
     };
   }
 

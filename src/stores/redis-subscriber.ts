@@ -5,7 +5,7 @@
  * None repairs itself: what is published meanwhile would be missed without a word. It ends, and the next one is opened.
  */
 import { randomInt } from "node:crypto";
-import type { RedisCommands, Subscriber } from "./redis-client.ts";
+import { endClient, type RedisCommands, type Subscriber } from "./redis-client.ts";
 
 /** How long a connection may take to be made, and a command to be answered. */
 export const answerWithinMs = 2_000;
@@ -41,7 +41,7 @@ function ofIoredis(client: RedisCommands): Subscriber {
     },
     ping: () => connection.ping(),
     mayMiss: false,
-    close: () => connection.disconnect(),
+    close: () => endClient(connection),
   };
 }
 
