@@ -22,6 +22,7 @@ import { capabilitiesOf } from "./capabilities.ts";
 import { FlightBoard } from "./flights.ts";
 import { type NearCacheOptions, type ResolvedNearCacheOptions, resolve, wrong } from "./near-cache-options.ts";
 import type { Era, TrackableStore, TrackedStore } from "./tracking.ts";
+import { within } from "./waits.ts";
 
 export type { NearCacheOptions } from "./near-cache-options.ts";
 
@@ -58,7 +59,9 @@ class NearCache implements Store {
   readonly #options: ResolvedNearCacheOptions;
   readonly #copies: LRUCache<string, Copy>;
   readonly #flights = new FlightBoard();
-  #outageUntil = 0;
+  /** Until when a shard that failed is not waited for; `performance.now()`. */
+  readonly #outages = new Map<string, number>();
+  readonly #shardOf: (key: string) => string;
   readonly shardOf?: (key: string) => string;
 
   constructor(store: TrackableStore, options: ResolvedNearCacheOptions) {
@@ -71,7 +74,8 @@ class NearCache implements Store {
       sizeCalculation: ({ record }) => record.payload.byteLength + overheadBytes,
     });
     this.#store = store.track((key) => this.#forget(key));
-    if (store.shardOf !== undefined) this.shardOf = (key) => store.shardOf?.(key) ?? "";
+    this.#shardOf = (key) => store.shardOf?.(key) ?? "";
+    if (store.shardOf !== undefined) this.shardOf = this.#shardOf;
   }
 
   now(): number {
@@ -81,7 +85,7 @@ class NearCache implements Store {
   peek(key: string): LiveRecord | undefined {
     const copy = this.#copies.get(key);
     if (copy === undefined) return undefined;
-    if (!this.#isTrusted(key, copy.era)) return performance.now() < this.#outageUntil ? this.#stale(key) : undefined;
+    if (!this.#isTrusted(key, copy.era)) return this.#isOut(key) ? this.#stale(key) : undefined;
     if (this.#inner.now() < copy.goodUntil) return copy.record;
     this.#copies.delete(key);
     return undefined;
@@ -94,9 +98,9 @@ class NearCache implements Store {
     if (kept !== undefined) return kept;
     if (this.#stale(key) === undefined) return this.#fetch(key, call);
     try {
-      return await patiently(this.#fetch(key, call));
+      return await within(this.#fetch(key, call), patienceMs);
     } catch (error) {
-      this.#outageUntil = performance.now() + outageMs;
+      this.#outages.set(this.#shardOf(key), performance.now() + outageMs);
       // Looked up again: it may have been changed or ended by this node meanwhile.
       const stale = this.#stale(key);
       if (stale !== undefined) return stale;
@@ -185,10 +189,10 @@ class NearCache implements Store {
       try {
         record = await this.#store.read(key, { ...call, onSent });
       } catch (error) {
-        this.#outageUntil = performance.now() + outageMs;
+        this.#outages.set(this.#shardOf(key), performance.now() + outageMs);
         throw error;
       }
-      this.#outageUntil = 0;
+      this.#outages.delete(this.#shardOf(key));
       if (record?.kind !== "live" || flights.changes !== changes) return record;
       const copy = this.#copyOf(key, record, era);
       if (copy === undefined) return record;
@@ -219,6 +223,10 @@ class NearCache implements Store {
     return Math.min(deadlineOf(record), this.#inner.now() + this.#options.maxAge);
   }
 
+  #isOut(key: string): boolean {
+    return performance.now() < (this.#outages.get(this.#shardOf(key)) ?? 0);
+  }
+
   /** The copy that may bridge an outage. */
   #stale(key: string): LiveRecord | undefined {
     const { maxStaleOnError } = this.#options;
@@ -235,12 +243,4 @@ class NearCache implements Store {
 /** The earlier of both deadlines. */
 function deadlineOf(record: LiveRecord): number {
   return Math.min(record.expiresAt, record.absoluteExpiresAt ?? Number.POSITIVE_INFINITY);
-}
-
-/** Settles as `work` does, or rejects when the patience is over. */
-function patiently<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("Redis did not answer")), patienceMs);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

@@ -58,7 +58,7 @@ export function failLate(what: string): never {
 function isOfTime({ message, actual, expected }: { message: string; actual?: unknown; expected?: unknown }): boolean {
   const isUnavailable = (text: unknown): boolean => /\b503\b/.test(String(text));
   if (message.startsWith(tooLate) || (isUnavailable(actual) && !isUnavailable(expected))) return true;
-  return /the session store did not answer|could not \w+ .* in time|timed out|Redis did not answer/.test(message);
+  return /the session store did not answer|could not \w+ .* in time|timed out|no answer within/.test(message);
 }
 
 let failedBefore = 0;

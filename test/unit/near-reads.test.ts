@@ -1,7 +1,9 @@
 /** What the engine makes of a store that answers at once from copies, and of copies that lag behind. */
 import { describe, expect, it } from "vitest";
 import { createSessions, memoryStore, type SessionOptions } from "../../src/index.ts";
-import type { LiveRecord, Store } from "../../src/store.ts";
+import type { LiveRecord, Store, StoreRecord } from "../../src/store.ts";
+import { nearCache } from "../../src/stores/near-cache.ts";
+import type { Era, TrackableStore, TrackedCall } from "../../src/stores/tracking.ts";
 import { signIn } from "../../src/testing/sign-in.ts";
 import { Client, fakeExchange } from "../support/exchange.ts";
 import { probeStore } from "../support/probe-store.ts";
@@ -128,5 +130,42 @@ describe("a copy that lags behind", () => {
       expect(await session.save()).toBe("gone");
     });
     await other.request((session) => expect(session.isNew).toBe(true));
+  });
+});
+
+describe("a near cache that bridges an outage", () => {
+  it("does so for the shard that is out of reach, and asks the others", async () => {
+    const down = new Set<string>();
+    let era: Era | undefined = { trustedUntil: Number.POSITIVE_INFINITY, confirmedAt: 0, isFlushed: false };
+    const asked: string[] = [];
+    const tracked = {
+      ...memoryStore(),
+      now: () => Date.now(),
+      shardOf: (key: string) => key.charAt(0),
+      eraOf: () => era,
+      track: () => tracked,
+      close: async () => {},
+      read: async (key: string, call: TrackedCall): Promise<StoreRecord> => {
+        asked.push(key);
+        if (down.has(key.charAt(0))) throw new Error("no answer");
+        call.onSent?.(era);
+        const stamps = { createdAt: 1, touchedAt: 1, expiresAt: Date.now() + 60_000, absoluteExpiresAt: null };
+        return { kind: "live", version: "1", ...stamps, payload: Buffer.from("{}") };
+      },
+    };
+    const near = nearCache(tracked as TrackableStore, { maxStaleOnError: "1h" });
+    const call = () => ({ deadline: performance.now() + 5_000, durable: false });
+    for (const key of ["a", "b"]) await near.read(key, call());
+    expect([near.peek?.("a"), near.peek?.("b")]).toMatchObject([{ kind: "live" }, { kind: "live" }]);
+    // Tracking is lost everywhere, Redis with one shard of two.
+    era.trustedUntil = 0;
+    era = undefined;
+    down.add("a");
+    expect(await near.read("a", call())).toMatchObject({ kind: "live" });
+    expect(near.peek?.("a")).toMatchObject({ kind: "live" });
+    expect(near.peek?.("b")).toBeUndefined();
+    asked.length = 0;
+    await near.read("b", call());
+    expect(asked).toEqual(["b"]);
   });
 });
