@@ -47,10 +47,24 @@ export function explainEmpty(exchange: Exchange, reason: string, id?: string): v
   else debug("empty session: %s (id %s)", reason, id);
 }
 
+/** What a request without any cookie brought: most requests of most visitors, so one for all of them. */
+const noCookies: { candidates: readonly Candidate[]; hasCookie: boolean } = Object.freeze({
+  candidates: Object.freeze([]),
+  hasCookie: false,
+});
+
 /** The cookies that are signed by one of our keys, in order. An empty list costs no store call. */
-export function candidatesOf(context: Context, exchange: Exchange): { candidates: Candidate[]; hasCookie: boolean } {
+export function candidatesOf(
+  context: Context,
+  exchange: Exchange,
+): { candidates: readonly Candidate[]; hasCookie: boolean } {
+  const { cookieHeader } = exchange;
+  if (cookieHeader === undefined) {
+    explainEmpty(exchange, "no cookie");
+    return noCookies;
+  }
   const { cookie } = context.options;
-  const values = readCookies(exchange.cookieHeader, cookie.name);
+  const values = readCookies(cookieHeader, cookie.name);
   const candidates: Candidate[] = [];
   for (const value of values) {
     const verified = context.cookies.verify(value);
