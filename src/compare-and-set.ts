@@ -63,9 +63,11 @@ export function compareAndSet(
 ): Promise<Written> {
   return state.context.writers
     .takeTurn(state.id, budget, (last) => {
-      // What this process wrote last is newer than what this request loaded, or a refusal will tell.
-      const isNewer = last !== undefined && last.version !== state.known?.version;
-      return writeUntilWon(state, budget, isNewer ? last : state.known, make, isOnce);
+      const { known } = state;
+      // A guess, which spares a refusal: another node may have written since, and this request have loaded that.
+      const isNewer =
+        last !== undefined && last.version !== known?.version && last.touchedAt >= (known?.touchedAt ?? 0);
+      return writeUntilWon(state, budget, isNewer ? last : known, make, isOnce);
     })
     .then((written) => settleName(state, budget, written));
 }
@@ -81,8 +83,9 @@ async function writeUntilWon(
   const beganAt = state.context.store.now();
   for (let attempt = 0; ; attempt++) {
     const content = make(known);
-    // A merge that adds nothing: what this request wants stands there already (its own write, whose answer was lost).
-    if (known !== undefined && content === known.content) return { known };
+    // A merge that adds nothing: what this request wants stands there already (its own write, whose answer was lost). Only
+    // by the store's word in this call: what this process remembers, another may have undone.
+    if (attempt > 0 && known !== undefined && content === known.content) return { known };
     const current =
       content === undefined
         ? await newer(state, budget, known)
@@ -147,7 +150,7 @@ export async function leadOn(
   budget: Budget,
   moved: MovedRecord,
 ): Promise<StoreRecord | undefined> {
-  const { secret, record } = await follow(state.context, budget, state.secret, moved);
+  const { secret, record } = await follow(state.context, budget, state.secret, moved, { fresh: true });
   state.setSecret(secret);
   state.isLedOn = true;
   state.isCookieDue = true;

@@ -34,8 +34,14 @@ export async function readFollowing(
   return follow(context, budget, secret, record);
 }
 
-/** Where a pointer leads. @throws {SessionError} `ERR_SESSION_STORE…` */
-export async function follow(context: Context, budget: Budget, from: string, moved: MovedRecord): Promise<Followed> {
+/** Where a pointer leads; `fresh`: as in `read`. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function follow(
+  context: Context,
+  budget: Budget,
+  from: string,
+  moved: MovedRecord,
+  how: { fresh?: boolean } = {},
+): Promise<Followed> {
   let secret = from;
   let record: StoreRecord | undefined = moved;
   for (let hop = 0; hop < mostHops && record?.kind === "moved"; hop++) {
@@ -46,7 +52,7 @@ export async function follow(context: Context, budget: Budget, from: string, mov
       return { secret, id: publicIdOf(secret), record: garbage, isLedOn: true };
     }
     secret = next;
-    record = await read(context, budget, publicIdOf(secret));
+    record = await read(context, budget, publicIdOf(secret), how);
   }
   return { secret, id: publicIdOf(secret), record, isLedOn: true };
 }

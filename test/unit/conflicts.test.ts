@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createSessions, memoryStore, type SessionEvents, type SessionOptions, type Store } from "../../src/index.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 import { signIn } from "../../src/testing/sign-in.ts";
 import { Client } from "../support/exchange.ts";
 import { expectDone } from "../support/in-time.ts";
@@ -224,6 +225,53 @@ describe("maxRecordSize", () => {
     small.on("rejected", (event) => void rejected.push(event));
     await new Client(small, client.cookie).request((session) => expect(session.user).toBeUndefined());
     expect(rejected.map(({ reason }) => reason)).toEqual(["garbage"]);
+  });
+});
+
+describe("a save in line behind one of its node, of which another node has changed the outcome before it was loaded", () => {
+  /** Its theme was light, then dark on this node, then blue on the other; `late` has read blue, and stands in line. */
+  async function behind(sinceMs: number, options: Partial<SessionOptions> = {}) {
+    const clock = manualClock();
+    const store = probeStore(memoryStore({ clock: clock.now }));
+    const [here, elsewhere] = [createSessions({ secret, store, ...options }), createSessions({ secret, store })];
+    const { cookie } = await signIn(here, { theme: "light" });
+    const client = new Client(here, cookie);
+    const [first, second, reader] = [await client.arrive(), await client.arrive(), store.hold("read")];
+    first.session.theme = "dark";
+    const saved = first.session.save();
+    // It changes nothing, and asks the store whether that still holds: so the line stands, and remembers the first.
+    const looked = second.session.update(() => {});
+    await reader.reached;
+    expect(await saved).toBe("saved");
+    clock.advance(sinceMs);
+    store.passing.read = 2;
+    await new Client(elsewhere, cookie).request((session) => (session.theme = "blue"));
+    const late = await client.arrive();
+    expect(late.session.theme).toBe("blue");
+    const save = async (theme: string) => {
+      late.session.theme = theme;
+      const saving = late.session.save();
+      await new Promise(setImmediate);
+      reader.release();
+      await looked;
+      return saving;
+    };
+    return { client, save };
+  }
+
+  it.each([
+    [0, "merged"],
+    [1, "saved"],
+  ])("%i ms after that one, is stored where it wants the same", async (sinceMs, outcome) => {
+    const { client, save } = await behind(sinceMs);
+    expect(await save("dark")).toBe(outcome);
+    await client.request((session) => expect(session.theme).toBe("dark"));
+  });
+
+  it('is in conflict with neither, under "reject" either', async () => {
+    const { client, save } = await behind(1, { onConflict: "reject" });
+    expect(await save("grey")).toBe("saved");
+    await client.request((session) => expect(session.theme).toBe("grey"));
   });
 });
 
