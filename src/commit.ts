@@ -4,7 +4,7 @@
  */
 import type { Data } from "./codec.ts";
 import { compareAndSet, leadOn, readRecord, reasonOf } from "./compare-and-set.ts";
-import { mergeContents } from "./content-merge.ts";
+import { mergeContents, reportMerge } from "./content-merge.ts";
 import { callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
@@ -36,9 +36,9 @@ export async function save(state: SessionState, budget: Budget, force = false, e
   check(context, state.data, mine.text);
   if (changesHands(state, mine)) {
     // Another user's from now on: under an id that nobody knew before (ASVS 7.2.4).
-    await renew(state, budget);
-    context.events.emit("saved", { id: state.id });
-    return "saved";
+    const isMerged = await renew(state, budget);
+    if (!isMerged) context.events.emit("saved", { id: state.id });
+    return isMerged ? "merged" : "saved";
   }
   if (state.phase === "new") mine = state.forCreation(mine);
   let { baseline } = state;
@@ -50,7 +50,7 @@ export async function save(state: SessionState, budget: Budget, force = false, e
       baseline = state.baseline;
     }
     if (known === state.known) return mine;
-    const merged = mergeContents(context, baseline, mine, known?.content ?? { meta: {}, text: context.emptyText });
+    const merged = mergeContents(context, baseline, mine, known?.content);
     conflicts = merged.conflicts;
     return merged.content;
   });
@@ -66,8 +66,7 @@ export async function save(state: SessionState, budget: Budget, force = false, e
     return "saved";
   }
   bring(state, mine, written.known.content);
-  for (const key of conflicts) context.events.emit("conflict", { id: state.id, key });
-  context.events.emit("merged", { id: state.id, conflicts });
+  reportMerge(context, state.id, conflicts);
   return "merged";
 }
 

@@ -11,22 +11,30 @@ import type { Content } from "./record.ts";
 import { check, contentOf, dataOf } from "./session-content.ts";
 
 /**
- * What changed from `base` to `mine`, on top of `theirs`.
+ * What changed from `base` to `mine`, on top of `theirs`; `undefined`: that has ended, so that nobody disagrees.
  * @throws {SessionError} `ERR_SESSION_CONFLICT` where `onConflict` is `"reject"`; and whatever a resolver throws
  */
 export function mergeContents(
   context: Context,
   base: Content,
   mine: Content,
-  theirs: Content,
+  theirs: Content | undefined,
 ): { content: Content; conflicts: string[] } {
   const read = (content: Content): Data => dataOf(context, content);
-  const { data, conflicts } = merge(read(base), read(mine), read(theirs), context.codec, resolverFor(context));
-  const own = mergeOwn(base.meta, mine.meta, theirs.meta);
-  const { meta, text } = contentOf(context, withOwn(theirs.meta, own), data);
+  const standing = theirs ?? { meta: {}, text: context.emptyText };
+  const resolve = theirs === undefined ? undefined : resolverFor(context);
+  const { data, conflicts } = merge(read(base), read(mine), read(standing), context.codec, resolve);
+  const own = mergeOwn(base.meta, mine.meta, standing.meta);
+  const { meta, text } = contentOf(context, withOwn(standing.meta, own), data);
   check(context, data, text);
-  const isTheirs = text === theirs.text && isSameOwn(own, theirs.meta);
-  return { content: isTheirs ? theirs : { meta, text }, conflicts };
+  const isTheirs = text === standing.text && isSameOwn(own, standing.meta);
+  return { content: isTheirs ? standing : { meta, text }, conflicts: theirs === undefined ? [] : conflicts };
+}
+
+/** Tells of a change that was stored on top of somebody else's. */
+export function reportMerge({ events }: Context, id: string, conflicts: string[]): void {
+  for (const key of conflicts) events.emit("conflict", { id, key });
+  events.emit("merged", { id, conflicts });
 }
 
 function resolverFor({ options }: Context): ConflictResolver | undefined {

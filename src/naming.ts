@@ -129,16 +129,19 @@ export async function endRenaming(
   if (failure === undefined && name !== undefined && !(await confirm(context, budget, name, known))) {
     failure = endedMeanwhile();
   }
-  if (failure !== undefined) {
-    await endRecord(context, budget, to.id, "revoked");
-    if (name !== undefined)
-      await forget(context, budget, name.principal, [to.id, `${to.id}<${from.id}`]).catch(() => {});
-  }
+  if (failure !== undefined) await undoRenaming(context, budget, { from, to, beganAt });
   if (context.expiries !== undefined) await unschedule(context, budget, from.id);
   const isLeft = from.principal !== undefined && (from.principal !== to.principal || at !== from.id);
   if (isLeft && from.principal !== undefined)
     await forget(context, budget, from.principal, [from.id, at]).catch(() => {});
   return failure;
+}
+
+/** What was written under the new id must not live: neither must its name. */
+export async function undoRenaming(context: Context, budget: Budget, { from, to }: Renaming): Promise<void> {
+  await endRecord(context, budget, to.id, "revoked");
+  if (to.principal === undefined) return;
+  await forget(context, budget, to.principal, [to.id, `${to.id}<${from.id}`]).catch(() => {});
 }
 
 function nameOf({ from, to }: Renaming): SessionName | undefined {

@@ -3,7 +3,7 @@
  * An end is final: what is stored under the old id afterwards is a tombstone. Works on a SessionState within a Budget.
  */
 import { idInUse, pause, readable, recordFor } from "./compare-and-set.ts";
-import { mergeContents } from "./content-merge.ts";
+import { mergeContents, reportMerge } from "./content-merge.ts";
 import { assertOpensSessions, type Context, callStore, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { type Ended, end } from "./ending.ts";
@@ -14,7 +14,7 @@ import { idleMsOf } from "./lifetimes.ts";
 import { rebase, setKey } from "./merge.ts";
 import { withOwn } from "./meta.ts";
 import { asEnded, pointerOf, retiredRecord } from "./moved.ts";
-import { beginRenaming, endedMeanwhile, endRenaming } from "./naming.ts";
+import { beginRenaming, endedMeanwhile, endRenaming, undoRenaming } from "./naming.ts";
 import type { Content, Known } from "./record.ts";
 import { check, dataOf } from "./session-content.ts";
 import { SessionState } from "./session-state.ts";
@@ -63,17 +63,19 @@ export interface Renewal {
   login?: boolean;
 }
 
-/** Gives the data a new id; the old one is dead at once. */
-export async function renew(state: SessionState, budget: Budget, { login = true }: Renewal = {}): Promise<void> {
+/**
+ * Gives the data a new id; the old one is dead at once. Resolves to whether another request's change was taken along.
+ * @throws {SessionError} `ERR_SESSION_CONFLICT` as a save: the old id goes on as it is
+ */
+export async function renew(state: SessionState, budget: Budget, { login = true }: Renewal = {}): Promise<boolean> {
   if (state.failure !== undefined) throw state.failure;
   state.isLogin = true;
   if (state.phase !== "live" || state.known === undefined) {
     // Nothing to rename: a login on a new session, or after an end, begins a session under an id of its own.
     if (login) state.restart();
-    return;
+    return false;
   }
-  const { context, id: oldId, known: base } = state;
-  const { own } = state;
+  const { context, id: oldId, known: base, own } = state;
   const content = state.content();
   check(context, state.data, content.text);
   const isLogin = login || content.meta.principal !== base.content.meta.principal;
@@ -81,29 +83,32 @@ export async function renew(state: SessionState, budget: Budget, { login = true 
   const earlier = isLogin ? undefined : base;
   const secret = newSecret(context.options.genId);
   const id = publicIdOf(secret);
-  const renaming = await beginRenaming(
-    context,
-    budget,
-    { from: { id: oldId, principal: base.content.meta.principal }, to: { id, principal: mine.meta.principal } },
-    idleMsOf(context, mine.meta),
-  );
+  const from = { id: oldId, principal: base.content.meta.principal };
+  const to = { id, principal: mine.meta.principal };
+  const renaming = await beginRenaming(context, budget, { from, to }, idleMsOf(context, mine.meta));
   let failure: SessionError | undefined;
   // The new record first: a crash in between leaves the old session alive, not the user without one.
   let known = await create(state, budget, { id, content: mine, expected: "absent", earlier });
   let isOldInDoubt = true;
+  let conflicts: string[] | undefined;
   // What another request saved under the old id is in the new record before the old one ends: so no failure in between,
   // of this node or of the store, takes it away. Where this fails, the old id goes on as it is.
-  const takeOver = async (theirs: Content): Promise<void> => {
+  const takeOver = async (theirs: Content | undefined): Promise<void> => {
     isOldInDoubt = false;
     const written = known.content;
-    const merged = underNewId(state, mergeContents(context, state.baseline, mine, theirs).content, isLogin);
-    known = await create(state, budget, { id, content: merged, expected: known.version, earlier });
-    rebase(state.data, dataOf(context, written), dataOf(context, merged), context.codec);
+    const merged = mergeContents(context, state.baseline, mine, theirs);
+    conflicts = theirs && merged.conflicts;
+    const taken = underNewId(state, merged.content, isLogin);
+    known = await create(state, budget, { id, content: taken, expected: known.version, earlier });
+    rebase(state.data, dataOf(context, written), dataOf(context, taken), context.codec);
     isOldInDoubt = true;
   };
   try {
     const retired = await retire(context, budget, { id: oldId, base }, takeOver);
     failure = await endRenaming(context, budget, renaming, { known, ...retired });
+  } catch (error) {
+    if (!isOldInDoubt) await undoRenaming(context, budget, renaming).catch(() => {}); // nobody knows the new id
+    throw error;
   } finally {
     // Where the store failed meanwhile, nobody can tell whether the old id is dead: the browser must have the new one.
     if (isOldInDoubt) {
@@ -119,6 +124,8 @@ export async function renew(state: SessionState, budget: Budget, { login = true 
     throw failure;
   }
   context.events.emit("renewed", { id, previousId: oldId });
+  if (conflicts !== undefined) reportMerge(context, id, conflicts);
+  return conflicts !== undefined;
 }
 
 /** What an old id had come to when it was retired. */
@@ -131,14 +138,14 @@ interface Retired {
 
 /**
  * Puts an end to the old id of a renewed session, by compare-and-set: what another request saved there until then is
- * seen, also where an answer is lost on the way, and handed to `takeOver` before it ends: no data at all where the
+ * seen, also where an answer is lost on the way, and handed to `takeOver` before it ends: `undefined` where the
  * session had ended.
  */
 async function retire(
   context: Context,
   budget: Budget,
   old: { id: string; base: Known },
-  takeOver: (theirs: Content) => Promise<void>,
+  takeOver: (theirs: Content | undefined) => Promise<void>,
 ): Promise<Retired> {
   let { id } = old;
   let { version } = old.base;
@@ -158,7 +165,7 @@ async function retire(
     const endedFor = current?.kind === "ended" ? current.reason : undefined;
     if (endedFor === "renewed") return { endedFor, at: id };
     if (current?.kind !== "live") {
-      await takeOver({ meta: {}, text: context.emptyText });
+      await takeOver(undefined);
       return { endedFor, at: id };
     }
     const theirs = current.version === version ? undefined : readable(context, id, current)?.content;

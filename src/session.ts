@@ -147,7 +147,7 @@ export class Session {
    */
   renew(how?: Renewal | Callback, callback?: Callback): Promise<void> {
     const [why, done] = typeof how === "function" ? [undefined, how] : [how, callback];
-    return this.#run("renew", (budget) => renew(this.#state, budget, why), done);
+    return this.#run("renew", (budget) => renew(this.#state, budget, why).then(() => {}), done);
   }
 
   /**

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { createSessions, memoryStore, type SessionEvents, type SessionOptions, type Store } from "../../src/index.ts";
+import {
+  createSessions,
+  memoryStore,
+  type SessionEvents,
+  type SessionOptions,
+  type Store,
+  type UserSession,
+} from "../../src/index.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 import { signIn } from "../../src/testing/sign-in.ts";
 import { Client } from "../support/exchange.ts";
@@ -78,6 +85,66 @@ describe("onConflict", () => {
     });
     await client.leave(third);
     await client.request((session) => expect({ ...session }).toMatchObject({ theme: "dark", views: 1 }));
+  });
+});
+
+type Requested = UserSession & Record<string, unknown>;
+
+describe.each<[string, (session: Requested) => Promise<unknown>]>([
+  ["renew()", (session) => Object.assign(session, { user: "bob" }).renew()],
+  ["a save of another user's data", (session) => Object.assign(session, { user: "bob" }).save()],
+  [
+    "an update() that makes it another user's",
+    (session) => session.update((data) => Object.assign(data, { user: "bob" })),
+  ],
+])("a key that another request changed beside a login by %s", (_, logIn) => {
+  /** A login that has changed the cart; another request of the session has saved one of its own meanwhile. */
+  async function beside(options: Partial<SessionOptions> = {}) {
+    const principal = (data: Record<string, unknown>) => data["user"] as string;
+    const { client, sessions } = await setUp({ store: memoryStore(), principal, ...options });
+    const login = await client.arrive();
+    await client.twin().request((session) => (session.cart = ["ink"]));
+    login.session.cart = ["cup"];
+    return { client, sessions, login, previousId: login.session.id };
+  }
+
+  it("is reported: the login's value won", async () => {
+    const { client, sessions, login, previousId } = await beside();
+    const events: unknown[] = [];
+    for (const name of ["conflict", "merged", "renewed"] as const) {
+      sessions.on(name, (event) => void events.push([name, event]));
+    }
+    await logIn(login.session);
+    const { id } = login.session;
+    expect(events).toEqual([
+      ["renewed", { id, previousId }],
+      ["conflict", { id, key: "cart" }],
+      ["merged", { id, conflicts: ["cart"] }],
+    ]);
+    await client.leave(login);
+    await client.request((session) => expect({ ...session }).toMatchObject({ user: "bob", cart: ["cup"] }));
+  });
+
+  it("is decided by an onConflict function", async () => {
+    const { client, login } = await beside({ onConflict: (_key, _base, mine, theirs) => [theirs, mine].flat() });
+    await logIn(login.session);
+    expect(login.session.cart).toEqual(["ink", "cup"]);
+    await client.leave(login);
+    await client.request((session) => expect(session.cart).toEqual(["ink", "cup"]));
+  });
+
+  it('fails it with a 409 under "reject": the session goes on under its id, and nothing else is left behind', async () => {
+    const options = { onConflict: "reject", maxSessions: { most: 1, policy: "reject" } } as const;
+    const { client, sessions, login, previousId } = await beside(options);
+    await expect(logIn(login.session)).rejects.toMatchObject({ code: "ERR_SESSION_CONFLICT", status: 409 });
+    await expect(client.leave(login)).rejects.toMatchObject({ code: "ERR_SESSION_CONFLICT" });
+    expect(login.exchange.setCookies).toEqual([]);
+    expect(await sessions.list("bob")).toEqual([]);
+    await client.request((session) => {
+      expect([session.id, session.user, session.cart]).toEqual([previousId, "alice", ["ink"]]);
+      session.user = "bob";
+    });
+    expect(await sessions.list("bob")).toHaveLength(1);
   });
 });
 

@@ -193,14 +193,16 @@ describe("renew()", () => {
   });
 
   it("racing with a logout begins a session of this request's own changes, without the old user's data", async () => {
-    const { sessions } = setUp();
+    const { sessions } = setUp({ onConflict: "reject" });
     const client = await signedIn(sessions);
     const login = await client.arrive();
     await client.twin().request((session) => session.destroy());
-    login.session.pending = "bob";
+    const disputed = [heard(sessions, "conflict"), heard(sessions, "merged")];
+    Object.assign(login.session, { pending: "bob", cart: ["cup"] });
     await login.session.renew();
     await client.leave(login);
-    await client.request((session) => expect({ ...session }).toEqual({ pending: "bob" }));
+    await client.request((session) => expect({ ...session }).toEqual({ pending: "bob", cart: ["cup"] }));
+    expect(disputed.flat()).toEqual([]);
   });
 
   it("twice in parallel gives two sessions, both whole", async () => {
