@@ -69,7 +69,12 @@ export function compareAndSet(
         last !== undefined && last.version !== known?.version && last.touchedAt >= (known?.touchedAt ?? 0);
       return writeUntilWon(state, budget, isNewer ? last : known, make, isOnce);
     })
-    .then((written) => settleName(state, budget, written));
+    .then((written) =>
+      settleName(state, budget, written).catch((error: unknown) => {
+        if (state.phase === "new") state.isCreationUnsure = true;
+        throw error;
+      }),
+    );
 }
 
 async function writeUntilWon(
@@ -82,7 +87,9 @@ async function writeUntilWon(
   let known = start;
   const beganAt = state.context.store.now();
   for (let attempt = 0; ; attempt++) {
-    const content = make(known);
+    // What a creation has left that failed all the same is nobody's but this request's: written anew, not merged with.
+    const isOwn = state.phase === "new" && state.isCreationUnsure;
+    const content = make(isOwn ? undefined : known);
     // A merge that adds nothing: what this request wants stands there already (its own write, whose answer was lost). Only
     // by the store's word in this call: what this process remembers, another may have undone.
     if (attempt > 0 && known !== undefined && content === known.content) return { known };
@@ -118,7 +125,10 @@ async function write(
     if (known === undefined) state.isCreationUnsure = true;
     throw error;
   });
-  if (result.ok) return { known: { ...record, version: result.version, content } };
+  if (result.ok) {
+    state.isCreationUnsure = false;
+    return { known: { ...record, version: result.version, content } };
+  }
   if (result.isUncertain && isOnce) throw unknownOutcome();
   // A limit or a revocation was faster: it ended the session whose name it had read.
   if (state.entering !== undefined && result.current?.kind === "ended") return { record: result.current };

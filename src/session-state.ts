@@ -62,7 +62,7 @@ export class SessionState {
   isLedOn = false;
   /** This request logged somebody in (`renew()`, `regenerate()`): what it saves belongs to the login. */
   isLogin = false;
-  /** A write that was to create its record failed, and may have been applied all the same. */
+  /** What was to create its record failed, and may have been applied all the same. */
   isCreationUnsure = false;
   /** The browser must get this session's cookie. */
   isCookieDue = false;

@@ -1,5 +1,5 @@
 /** Whose session it is: lists, revocation, limits, and the new id that comes with another user. On the memory store. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   createSessions,
   memoryStore,
@@ -411,6 +411,35 @@ describe("the index", () => {
     expect(names.length).toBeLessThan(60);
     expect(await sessions.list("ada")).toHaveLength(1);
     expect((await store.principals.list(ownerOf("ada"), call)).length).toBe(1);
+  });
+
+  it("that fails to confirm a session which begins fails that try alone: the next one stores it anew, under its id", async () => {
+    const { sessions, store } = setUp({ onConflict: "reject" });
+    const told = (["created", "merged", "conflict"] as const).map((name) => heard(sessions, name));
+    vi.spyOn(store.principals, "confirm").mockRejectedValueOnce(new Error("read ECONNRESET"));
+    const client = new Client(sessions);
+    const request = await client.arrive();
+    Object.assign(request.session, { userId: "ada", step: 1, draft: "yes" });
+    await expect(request.session.save()).rejects.toMatchObject({ code: "ERR_SESSION_STORE", status: 503 });
+    Object.assign(request.session, { step: 2, draft: undefined });
+    await client.leave(request);
+    expect(await ids(sessions, "ada")).toEqual([request.session.id]);
+    expect(told.map(({ length }) => length)).toEqual([1, 0, 0]);
+    await client.request((session) => expect({ ...session }).toEqual({ userId: "ada", step: 2 }));
+  });
+
+  it("that fails to confirm a session which an update() begins has it counted once by the next one", async () => {
+    const { sessions, store } = setUp();
+    vi.spyOn(store.principals, "confirm").mockRejectedValueOnce(new Error("read ECONNRESET"));
+    const client = new Client(sessions);
+    await client.request(async (session) => {
+      const logIn = () =>
+        session.update((data) => Object.assign(data, { userId: "ada", logins: Number(data["logins"] ?? 0) + 1 }));
+      await expect(logIn()).rejects.toMatchObject({ code: "ERR_SESSION_STORE", status: 503 });
+      await logIn();
+    });
+    expect(await ids(sessions, "ada")).toEqual([await idOf(client)]);
+    await client.request((session) => expect({ ...session }).toEqual({ userId: "ada", logins: 1 }));
   });
 
   it("keeps the name of a session that was given longer timeouts for as long as that lives", async () => {
