@@ -51,15 +51,13 @@ function payloadOf({ options }: Context, content: Content, id: string): Uint8Arr
 }
 
 /**
- * Writes what `make` gives for the newest record until that wins; `make` gives `undefined` for "no change". `isOnce`:
- * what it gives must not be applied twice; a merge may be.
- * @throws {SessionError} `ERR_SESSION_UNKNOWN_OUTCOME` with `isOnce`, where a write may have been applied before others
+ * Writes what `make` gives for the newest record until that wins; `make` gives `undefined` for "no change".
+ * @throws {SessionError} `ERR_SESSION_UNKNOWN_OUTCOME` where it may have been applied before others wrote on top of it
  */
 export function compareAndSet(
   state: SessionState,
   budget: Budget,
   make: (known: Known | undefined) => Content | undefined,
-  isOnce = false,
 ): Promise<Written> {
   return state.context.writers
     .takeTurn(state.id, budget, (last) => {
@@ -67,7 +65,7 @@ export function compareAndSet(
       // A guess, which spares a refusal: another node may have written since, and this request have loaded that.
       const isNewer =
         last !== undefined && last.version !== known?.version && last.touchedAt >= (known?.touchedAt ?? 0);
-      return writeUntilWon(state, budget, isNewer ? last : known, make, isOnce);
+      return writeUntilWon(state, budget, isNewer ? last : known, make);
     })
     .then((written) =>
       settleName(state, budget, written).catch((error: unknown) => {
@@ -82,9 +80,9 @@ async function writeUntilWon(
   budget: Budget,
   start: Known | undefined,
   make: (known: Known | undefined) => Content | undefined,
-  isOnce: boolean,
 ): Promise<Written> {
   let known = start;
+  let isUncertain = false;
   const beganAt = state.context.store.now();
   for (let attempt = 0; ; attempt++) {
     // What a creation has left that failed all the same is nobody's but this request's: written anew, not merged with.
@@ -93,11 +91,14 @@ async function writeUntilWon(
     // A merge that adds nothing: what this request wants stands there already (its own write, whose answer was lost). Only
     // by the store's word in this call: what this process remembers, another may have undone.
     if (attempt > 0 && known !== undefined && content === known.content) return { known };
+    // Its own write may be one of those that the others wrote on top of: once more would undo what they did.
+    if (isUncertain) throw unknownOutcome();
     const current =
       content === undefined
         ? await newer(state, budget, known)
-        : await named(state, budget, { known, content, beganAt }, () => write(state, budget, known, content, isOnce));
+        : await named(state, budget, { known, content, beganAt }, () => write(state, budget, known, content));
     if (!("record" in current)) return current;
+    isUncertain = current.isUncertain === true;
     const record = current.record?.kind === "moved" ? await leadOn(state, budget, current.record) : current.record;
     if (record?.kind !== "live") return { gone: reasonOf(record) };
     known = readable(state.context, state.id, record);
@@ -106,14 +107,16 @@ async function writeUntilWon(
   }
 }
 
-type Attempted = { known: Known } | { unchanged: true } | { record: StoreRecord | undefined };
+type Attempted =
+  | { known: Known }
+  | { unchanged: true }
+  | { record: StoreRecord | undefined; isUncertain?: boolean | undefined };
 
 async function write(
   state: SessionState,
   budget: Budget,
   known: Known | undefined,
   content: Content,
-  isOnce: boolean,
 ): Promise<Attempted> {
   if (known === undefined) assertOpensSessions(state.context);
   const record = recordFor(state, known, content);
@@ -129,12 +132,11 @@ async function write(
     state.isCreationUnsure = false;
     return { known: { ...record, version: result.version, content } };
   }
-  if (result.isUncertain && isOnce) throw unknownOutcome();
   // A limit or a revocation was faster: it ended the session whose name it had read.
   if (state.entering !== undefined && result.current?.kind === "ended") return { record: result.current };
   // Refused by this session's own creation, whose answer was lost; any other record would be another user's.
   if (known !== undefined || state.isCreationUnsure) {
-    return { record: asEnded(result.current, state.context.store.now()) };
+    return { record: asEnded(result.current, state.context.store.now()), isUncertain: result.isUncertain };
   }
   throw idInUse();
 }
@@ -142,7 +144,7 @@ async function write(
 function unknownOutcome(): SessionError {
   return new SessionError(
     "ERR_SESSION_UNKNOWN_OUTCOME",
-    "update(): the store's answer was lost and others have written since, so that nobody can tell whether it was applied: read the data again before you repeat it",
+    "the store's answer was lost and others have written since, so that nobody can tell whether the change was stored: read the data again before you repeat it",
   );
 }
 

@@ -18,7 +18,7 @@
  * | `ERR_SESSION_NO_SESSION` | 500 | `sessionOf(req)` on a request that no adapter has seen, or that `skip` left out |
  * | `ERR_SESSION_GONE` | 401 | `update()` or `reload()` on a session that has ended |
  * | `ERR_SESSION_CONFLICT` | 409 | `onConflict: "reject"` and somebody else changed the same key |
- * | `ERR_SESSION_UNKNOWN_OUTCOME` | 503 | `update()`: the store's answer was lost, and whether it was stored can't be told |
+ * | `ERR_SESSION_UNKNOWN_OUTCOME` | 503 | the store's answer to a change was lost, and whether it was stored can't be told |
  * | `ERR_SESSION_TOO_LARGE` | 500 | the record would be larger than `maxRecordSize` |
  * | `ERR_SESSION_RESERVED_KEY` | 500 | a data key has the name of a member of the session |
  * | `ERR_SESSION_VALUE` | 500 | a value cannot be stored (Map, BigInt, function, circular, …) |

@@ -29,31 +29,26 @@ export async function update<T>(state: SessionState, budget: Budget, fn: (data: 
   let run: { result: T } | { error: unknown } | { changesHands: true } | undefined;
   let hasNewId = state.phase === "new";
   const attempt = (): Promise<Written> =>
-    compareAndSet(
-      state,
-      budget,
-      (known) => {
-        const before = known?.content ?? state.forCreation({ meta: {}, text: context.emptyText });
-        try {
-          const data = dataOf(context, before);
-          const result = fn(data);
-          refusePromise(result);
-          run = { result };
-          const principal = whose(context, data, before.meta.principal);
-          const after = contentOf(context, ownedBy(before.meta, principal), data);
-          if (after.text === before.text) return undefined;
-          check(context, data, after.text);
-          if (principal === before.meta.principal || hasNewId) return after;
-          run = { changesHands: true };
-          return undefined;
-        } catch (error) {
-          // It may have thrown at data that are no longer the newest: counts only if they are, as "no change" does.
-          run = { error };
-          return undefined;
-        }
-      },
-      true,
-    );
+    compareAndSet(state, budget, (known) => {
+      const before = known?.content ?? state.forCreation({ meta: {}, text: context.emptyText });
+      try {
+        const data = dataOf(context, before);
+        const result = fn(data);
+        refusePromise(result);
+        run = { result };
+        const principal = whose(context, data, before.meta.principal);
+        const after = contentOf(context, ownedBy(before.meta, principal), data);
+        if (after.text === before.text) return undefined;
+        check(context, data, after.text);
+        if (principal === before.meta.principal || hasNewId) return after;
+        run = { changesHands: true };
+        return undefined;
+      } catch (error) {
+        // It may have thrown at data that are no longer the newest: counts only if they are, as "no change" does.
+        run = { error };
+        return undefined;
+      }
+    });
   let written = await attempt();
   if (run !== undefined && "changesHands" in run) {
     // The new id first: no other user's data may come under one that somebody knew before.

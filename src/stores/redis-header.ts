@@ -45,6 +45,14 @@ const endReasons: ReadonlySet<string> = new Set<EndReason>([
   "expired",
 ]);
 
+/**
+ * Whether a record carries the token of a write among its last three. One that was to replace it, and whose own token
+ * isn't there as well, was never applied.
+ */
+export function carries(raw: Buffer | undefined, token: string): boolean {
+  return [9, 17, 25].some((at) => raw?.toString("latin1", at, at + tokenLength) === token);
+}
+
 /** The six characters by which a record names its key. What is not base64url, or missing, is `_`. */
 export function keyMark(key: string): string {
   return key.slice(-6).replace(notInHeader, "_").padStart(6, "_");

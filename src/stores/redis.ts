@@ -4,8 +4,7 @@
  * `redis-link.ts`, the connection in `redis-connection.ts`; this file puts the verbs together.
  *
  * Redis 6.2 or later. What an ACL user needs is in `redis-failures.ts`, and in the error of one who has less; readonly
- * besides for `readFrom` in a Cluster. Sessions need `maxmemory-policy noeviction` or `volatile-*`
- * with room: what Redis evicts is lost.
+ * besides for `readFrom` in a Cluster. `maxmemory-policy noeviction`, or `volatile-*` with room: what it evicts is lost.
  */
 import type { Announcing, Endings } from "../endings.ts";
 import type { Expiring, ExpiryIndex } from "../expiry-index.ts";
@@ -21,6 +20,7 @@ import { RedisExpiry } from "./redis-expiry.ts";
 import { replyCode } from "./redis-failures.ts";
 import type { NodeRedisLike } from "./redis-from-node-redis.ts";
 import {
+  carries,
   encodeTime,
   encodeTimes,
   encodeTombstone,
@@ -188,8 +188,8 @@ class RedisStore implements TrackableStore, TrackedStore, Indexed, Announcing, E
       ...(record.kind === "moved" ? [this.#channel, endingMessage(key, "moved")] : []),
     ]);
     if (answer.outcome === outcome.done) return { ok: true, version };
-    const current = standing(key, answer);
-    return answer.isRepeated ? { ok: false, current, isUncertain: true } : { ok: false, current };
+    const refused = { ok: false, current: standing(key, answer) } as const;
+    return answer.isRepeated && !carries(answer.record, expected) ? { ...refused, isUncertain: true } : refused;
   }
 
   async touch(

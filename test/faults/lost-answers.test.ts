@@ -196,6 +196,40 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
     expect((await other.get("/data")).json()).toEqual({ user: "alice", list: [], name: "ada", count: 3 });
     expect(merges.filter((event) => "key" in event)).toEqual([]);
   });
+
+  it.each(["bob", ""])(
+    "a plain write that another one may have undone with %j since is a 503, and undoes nothing",
+    async (name) => {
+      const { proxy, browser, sound, merges } = await bench(framework);
+      await browser.get("/begin?user=alice");
+      await browser.get("/set?name=");
+      const other = browser.at(sound);
+      proxy.isShut = true;
+      proxy.loseAnswerTo("evalsha");
+      const writing = browser.get("/set?name=ada");
+      await until(async () => (await other.get("/data")).json().name === "ada", "the lost write to be applied");
+      for (const path of [`/set?name=${name}`, "/count", "/count"]) expect((await other.get(path)).status).toBe(200);
+      proxy.isShut = false;
+      const { status, text } = await writing;
+      expect([status, text]).toEqual([503, expect.stringMatching(unknownOutcome)]);
+      expect((await other.get("/data")).json()).toEqual({ user: "alice", list: [], name, count: 2 });
+      expect(merges).toEqual([]);
+    },
+  );
+
+  it("an increment that never arrived is made good where the record shows that", async () => {
+    const { proxy, browser, sound } = await bench(framework);
+    await browser.get("/begin?user=alice");
+    const other = browser.at(sound);
+    proxy.isShut = true;
+    proxy.loseRequestWith("evalsha");
+    const counting = browser.get("/count");
+    await until(() => proxy.lost === 1, "the increment to be lost");
+    for (let count = 1; count <= 2; count++) expect((await other.get("/count")).json()).toEqual({ count });
+    proxy.isShut = false;
+    expect((await counting).text).toBe('{"count":3}');
+    expect((await other.get("/data")).json().count).toBe(3);
+  });
 });
 
 describe("a login beside another request's save", () => {

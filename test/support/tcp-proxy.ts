@@ -13,11 +13,13 @@ export interface TcpProxy {
    * `after`: so many such requests are answered before. @default 0
    */
   loseAnswerTo(text: string, after?: number): void;
+  /** The next request that holds `text` is lost before the server has it, and then its connection. */
+  loseRequestWith(text: string): void;
   /** Whether a loss is due that has not come. */
   readonly isLossDue: boolean;
   /** No loss is due any more. */
   spare(): void;
-  /** How many answers were lost so far. */
+  /** How many answers, and requests, were lost so far. */
   readonly lost: number;
   /** While shut, every new connection is cut at once. */
   isShut: boolean;
@@ -41,6 +43,7 @@ export interface TcpProxy {
 export async function startProxy(target: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let trigger: string | undefined;
+  let unwanted: string | undefined;
   let toPass = 0;
   let lost = 0;
   let held = 0;
@@ -75,6 +78,12 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       if (trigger !== undefined && chunk.includes(trigger) && toPass-- <= 0) {
         trigger = undefined;
         isLosing = true;
+      }
+      if (unwanted !== undefined && chunk.includes(unwanted)) {
+        unwanted = undefined;
+        lost += 1;
+        client.destroy();
+        return;
       }
       upstream.write(chunk);
     });
@@ -135,6 +144,9 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     loseAnswerTo(text, after = 0) {
       trigger = text;
       toPass = after;
+    },
+    loseRequestWith(text) {
+      unwanted = text;
     },
     get isLossDue() {
       return trigger !== undefined;
