@@ -218,6 +218,20 @@ const inLogins = [
     "test/races/rotation.test.ts",
   ),
   bug(
+    "renew() overwrites what another request saved, in silence",
+    "src/rotation.ts",
+    "if (conflicts !== undefined) reportMerge(context, id, conflicts);",
+    "",
+    "test/unit/conflicts.test.ts",
+  ),
+  bug(
+    "a login that a conflict refused leaves its record behind",
+    "src/rotation.ts",
+    "if (!isOldInDoubt) await undoRenaming(context, budget, renaming).catch(() => {});",
+    "",
+    "test/unit/conflicts.test.ts",
+  ),
+  bug(
     "regenerate() leaves the old session alive",
     "src/rotation.ts",
     'await end(state.context, budget, state.id, "rotated")',
@@ -349,6 +363,27 @@ const inPromises = [
     "if (!isFirst) await budget.spend(() => turn);",
     "if (isFirst) await budget.spend(() => turn);",
     "test/unit/engine.test.ts",
+  ),
+  bug(
+    "a save is done because another of its process had written the same",
+    "src/compare-and-set.ts",
+    "if (attempt > 0 && known !== undefined && content === known.content)",
+    "if (known !== undefined && content === known.content)",
+    "test/unit/conflicts.test.ts",
+  ),
+  bug(
+    "a save that may have been applied is applied once more",
+    "src/compare-and-set.ts",
+    "if (isUncertain) throw unknownOutcome();",
+    "",
+    "test/faults/lost-answers.test.ts",
+  ),
+  bug(
+    "a creation whose name was not confirmed is taken for another user's session",
+    "src/compare-and-set.ts",
+    'if (state.phase === "new") state.isCreationUnsure = true;',
+    "",
+    "test/unit/principals.test.ts",
   ),
   bug(
     "a record may grow without end",
