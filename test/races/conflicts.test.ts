@@ -114,4 +114,35 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
     const won = winners[0]?.json<{ mine: { stock: number } }>().mine.stock;
     expect((await browser.get("/data")).json()).toEqual({ tags: ["a"], stock: won, other: 7 });
   });
+
+  it.each([
+    ["the login wins and the conflict is reported", {}, 200, 1],
+    ['under "reject" the login is a 409 without a cookie', { onConflict: "reject" } as const, 409, 2],
+  ])("a key that the other node saved beside a login: %s", async (_name, options, status, stock) => {
+    const [inside, open] = [deferred(), deferred()];
+    const routes: Routes = {
+      ...routesWithBarrier(1),
+      "/login": async ({ session }) => {
+        inside.resolve();
+        await open.promise;
+        session["stock"] = 1;
+        await session.renew();
+        return "in";
+      },
+    };
+    const [here, elsewhere] = [await node(framework, routes, options), await node(framework, routes, options)];
+    const conflicts: SessionEvents["conflict"][] = [];
+    here.sessions.on("conflict", (event) => void conflicts.push(event));
+    const browser = new Browser(here.url);
+    await browser.get("/begin");
+    const other = browser.at(elsewhere.url);
+    const login = browser.get("/login");
+    await inside.promise;
+    expect((await other.get("/write?stock=2")).status).toBe(200);
+    open.resolve();
+    const answer = await login;
+    expect([answer.status, answer.setCookies.length]).toEqual([status, status === 200 ? 1 : 0]);
+    expect(conflicts.map(({ key }) => key)).toEqual(status === 200 ? ["stock"] : []);
+    expect((await browser.get("/data")).json()).toEqual({ tags: ["a"], stock, other: 0 });
+  });
 });
