@@ -14,7 +14,7 @@ import type { InFlight } from "./in-flight.ts";
 import type { KnownCookies } from "./known-cookies.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PrincipalIndex } from "./principal-index.ts";
-import type { Store, StoreCall } from "./store.ts";
+import type { EndReason, Store, StoreCall } from "./store.ts";
 import type { Suspicion } from "./suspicion.ts";
 import type { Writers } from "./writers.ts";
 
@@ -43,8 +43,8 @@ export interface Context {
   readonly writers: Writers;
   /** Which sessions are whose; `undefined`: the store can't say. */
   readonly principals: PrincipalIndex | undefined;
-  /** Ends of this engine's own, and whether the store's announcement of each was heard. */
-  readonly ownEnds: LRUCache<string, { isHeard: boolean }>;
+  /** Ends that this engine brings about, or did a moment ago. */
+  readonly ownEnds: LRUCache<string, OwnEnd>;
   /** What tells of other nodes' ends; `undefined`: the store doesn't. */
   readonly endings: Endings | undefined;
   /** What is due to expire; `undefined`: nobody wants to know, or the store can't say. */
@@ -54,6 +54,18 @@ export interface Context {
    * ms by the store's clock.
    */
   readonly refreshDue: LRUCache<string, { at: number; until: number }>;
+}
+
+/** The end of one session, as far as this engine brings it about: another one may be faster. */
+export interface OwnEnd {
+  /** Removals that the store has not answered yet. */
+  underWay: number;
+  /** One of them ended the session: what is heard of that is its echo. */
+  isOurs: boolean;
+  /** The answer to one was lost: what is heard may be its echo. */
+  isUnsure: boolean;
+  /** What was heard while they were under way. */
+  heard: EndReason | undefined;
 }
 
 /** How long a tombstone stands, and how long a process remembers an ended id: longer than any request in flight. */

@@ -2,7 +2,7 @@
  * Ending a session by its public id, whoever asks: its browser, a new login, another device, a limit. What is stored
  * afterwards is a tombstone; the index of its user forgets it, where the store is in reach for that.
  */
-import { type Context, callStore, tombstoneMs } from "./context.ts";
+import { type Context, callStore, type OwnEnd, tombstoneMs } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { asEnded, pointerOf } from "./moved.ts";
 import { forget } from "./principals.ts";
@@ -27,18 +27,7 @@ export async function end(context: Context, budget: Budget, id: string, reason: 
 
 /** The same, for who sees to the names in the index. */
 export async function endRecord(context: Context, budget: Budget, id: string, reason: EndReason): Promise<Ended> {
-  const until = context.store.now() + tombstoneMs;
-  // Before it happens: the store's announcement may be here before its answer.
-  const own = { isHeard: false };
-  context.ownEnds.set(id, own);
-  const previous = await callStore(context, budget, { operation: "remove", id, durable: true }, (store, call) =>
-    store.remove(id, { reason, until }, call),
-  ).catch((error: unknown) => {
-    context.ownEnds.delete(id);
-    // It was done all the same, and its announcement taken for an echo.
-    if (own.isHeard) context.events.emit("destroyed", { id, reason });
-    throw error;
-  });
+  const previous = await remove(context, budget, id, reason);
   context.endedIds.set(id, true);
   // A timed rotation moved it: what goes on under the new id ends as well.
   const pointer = previous?.kind === "moved" ? pointerOf(previous) : undefined;
@@ -47,6 +36,43 @@ export async function endRecord(context: Context, budget: Budget, id: string, re
   if (record?.kind === "live") context.events.emit("destroyed", { id, reason });
   if (context.expiries !== undefined) await unschedule(context, budget, id);
   return { id, record };
+}
+
+/**
+ * Removes a record. Of two engines that do so at once one ends it, and the other must hear of it: what it hears meanwhile
+ * is kept until the store has answered, and told then unless it was the echo of this end.
+ */
+async function remove(
+  context: Context,
+  budget: Budget,
+  id: string,
+  reason: EndReason,
+): Promise<StoreRecord | undefined> {
+  const until = context.store.now() + tombstoneMs;
+  const own = context.ownEnds.get(id) ?? { underWay: 0, isOurs: false, isUnsure: false, heard: undefined };
+  // Before it happens: the store's announcement may be here before its answer.
+  context.ownEnds.set(id, own);
+  own.underWay++;
+  try {
+    const previous = await callStore(context, budget, { operation: "remove", id, durable: true }, (store, call) =>
+      store.remove(id, { reason, until }, call),
+    );
+    own.isOurs ||= previous?.kind === "live";
+    return previous;
+  } catch (error) {
+    own.isUnsure = true;
+    throw error;
+  } finally {
+    own.underWay--;
+    if (own.underWay === 0 && !own.isOurs) settle(context, id, own);
+  }
+}
+
+/** This engine did not end it, for all it knows: from now on what is heard is told at once. */
+function settle({ ownEnds, events }: Context, id: string, { heard, isUnsure }: OwnEnd): void {
+  ownEnds.delete(id);
+  if (heard === undefined) return;
+  events.emit("destroyed", isUnsure ? { id, reason: heard } : { id, reason: heard, isRemote: true });
 }
 
 /** Whose session a record is; `undefined`: nobody's, or it can't be told. */

@@ -73,9 +73,9 @@ export class Hearing {
       return;
     }
     const own = this.#context.ownEnds.get(key);
-    // The echo of an end of this engine's own, which tells of it itself.
-    if (own !== undefined) own.isHeard = true;
-    else this.#context.events.emit("destroyed", { id: key, reason, isRemote: true });
+    if (own === undefined) this.#context.events.emit("destroyed", { id: key, reason, isRemote: true });
+    // Its own, which it tells of itself, or that of a faster one: the store's answer will say.
+    else if (!own.isOurs) own.heard = reason;
   }
 
   #fire(id: string, reason: EndReason | "unknown"): void {

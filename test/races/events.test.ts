@@ -11,6 +11,7 @@ import { ensureBuilt } from "../../.ci/build.mjs";
 import { createSessions, type SessionEvents, type SessionOptions, type Sessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
+import { randomBy, seed, times } from "../support/counts.ts";
 import { Client } from "../support/exchange.ts";
 import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
 import { startProxy } from "../support/tcp-proxy.ts";
@@ -103,6 +104,56 @@ describe("destroyed", () => {
       { id: second.id, reason: "revoked", isRemote: true },
       { id: third.id, reason: "logout", isRemote: true },
     ]);
+  });
+
+  it(`is heard once on each node, however many end the session at the same time (seed ${seed})`, async () => {
+    const both = nodes({ maxSessions: 1 });
+    const [here, there] = both;
+    const events = both.map((node) => heard(node, "destroyed"));
+    const [mine = [], theirs = []] = events;
+    await listening(here, theirs);
+    await listening(there, mine);
+    const draw = randomBy(seed);
+    const ids: string[] = [];
+    const watched: string[] = [];
+    for (let round = 0; round < times(40, 200); round++) {
+      const user = `ended at once ${round}`;
+      const { client, id } = await logIn(here, user);
+      ids.push(id);
+      for (const [at, node] of both.entries()) node.watch(id, () => void watched.push(`${at} ${id}`));
+      // Both have looked it up for the first time: from here on they are told.
+      await Promise.all(both.map((node) => node.get(id)));
+      const ways: ((node: Sessions) => Promise<unknown>)[] = [
+        (node) => node.destroy(id),
+        (node) => node.destroyAll(user),
+        (node) => new Client(node, client.cookie).request((session) => session.destroy()),
+        // Evicts it; it may itself be ended by the other node's destroyAll.
+        (node) =>
+          logIn(node, user).catch((error: unknown) => expect(error).toMatchObject({ code: "ERR_SESSION_GONE" })),
+      ];
+      await Promise.all(
+        [here, there, draw() < 0.5 ? here : there].map(async (node) => {
+          const way = ways[Math.floor(draw() * ways.length)];
+          if (draw() < 0.3) await new Promise(setImmediate);
+          await way?.(node);
+        }),
+      );
+    }
+    // Announcements overtake nobody: who has heard of these has heard of all.
+    const last = [await logIn(here, "the last"), await logIn(here, "the very last")];
+    await there.destroy(last[0]?.id ?? "");
+    await here.destroy(last[1]?.id ?? "");
+    await until(
+      () => events.every((of) => last.every(({ id }) => of.some((event) => event.id === id))),
+      "the last ends",
+    );
+    for (const id of ids) {
+      const [atHere, atThere] = events.map((of) => of.filter((event) => event.id === id));
+      expect([atHere?.length, atThere?.length], `seed ${seed}`).toEqual([1, 1]);
+      expect(atHere?.[0]?.reason).toBe(atThere?.[0]?.reason);
+      expect([atHere, atThere].filter((of) => of?.[0]?.isRemote === true)).toHaveLength(1);
+    }
+    expect(watched.sort()).toEqual(ids.flatMap((id) => [`0 ${id}`, `1 ${id}`]).sort());
   });
 
   it("opens no connection while nobody listens, and lets it go with the engine", async () => {
