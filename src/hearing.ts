@@ -72,6 +72,8 @@ export class Hearing {
       this.#lookAgain([key]);
       return;
     }
+    // What a timed rotation that lost its race takes back: nobody was ever given that id. A login's old id is "moved".
+    if (reason === "renewed") return;
     const own = this.#context.ownEnds.get(key);
     if (own === undefined) this.#context.events.emit("destroyed", { id: key, reason, isRemote: true });
     // Its own, which it tells of itself, or that of a faster one: the store's answer will say.

@@ -156,6 +156,32 @@ describe("destroyed", () => {
     expect(watched.sort()).toEqual(ids.flatMap((id) => [`0 ${id}`, `1 ${id}`]).sort());
   });
 
+  it("is not told of the ids that the losers of a timed rotation had made, which nobody was given", async () => {
+    const clock = manualClock();
+    const both = nodes({ renewalTimeout: "10m", clock: () => clock.now() });
+    const [here, there] = both;
+    const [mine, theirs] = [heard(here, "destroyed"), heard(there, "destroyed")];
+    await listening(here, theirs);
+    await listening(there, mine);
+    theirs.length = 0;
+    const published: string[] = [];
+    const ear = new Redis(redis.url);
+    ear.on("message", (_channel, text: string) => void published.push(text));
+    await ear.subscribe(`e${prefixes}:ended`);
+    const { client } = await logIn(here);
+    clock.advance(600_000);
+    await Promise.all(
+      Array.from({ length: 12 }, (_, at) => new Client(both[at % 2] ?? here, client.cookie).request(() => {})),
+    );
+    const { id } = await logIn(here, "the last");
+    await here.destroy(id);
+    await until(() => published.includes(`${id} revoked`), "the last end");
+    await until(() => theirs.some((event) => event.id === id), "the other node to hear it");
+    ear.disconnect();
+    expect(published.filter((text) => text.endsWith(" renewed"))).not.toEqual([]);
+    expect([mine, theirs]).toEqual([[{ id, reason: "revoked" }], [{ id, reason: "revoked", isRemote: true }]]);
+  });
+
   it("opens no connection while nobody listens, and lets it go with the engine", async () => {
     const [here] = nodes();
     const client = new Redis(redis.url);
