@@ -166,11 +166,12 @@ export class Sessions {
   }
 
   /**
-   * Ends the engine. Requests that came before are waited for until they have committed, and so are operations and saves
-   * in the background, `timeout` at most (@default "10s"); then the store is released, once the last engine that uses it
-   * is closed: its timers and connections of its own. Requests that come later still find and save the sessions that
-   * there are, as long as the store answers; one that would begin a session fails with `ERR_SESSION_CLOSED` (503). What
-   * a response that still streams changes is lost, and reported: close the server first. A second call joins the first.
+   * Ends the engine. Requests that came before are waited for until they have committed, and so are operations, saves in
+   * the background and listeners of `expired`, `timeout` at most (@default "10s"); then the store is released, once the
+   * last engine that uses it is closed: its timers and connections of its own. Requests that come later still find and
+   * save the sessions that there are, as long as the store answers; one that would begin a session fails with
+   * `ERR_SESSION_CLOSED` (503). What a response that still streams changes is lost, and reported: close the server first.
+   * A second call joins the first.
    * @throws {SessionError} `ERR_SESSION_OPTION`
    */
   close({ timeout = "10s" }: { timeout?: Duration } = {}): Promise<void> {
@@ -189,7 +190,7 @@ export class Sessions {
         `close(): ${inFlight.size} requests or saves were still under way when its timeout had passed; close the server first, or raise the timeout`,
       );
     }
-    await Promise.all([this.#hearing.close(), this.#expiry.close()]);
+    await Promise.all([isDoneBy(deadline, this.#hearing.close()), this.#expiry.close(deadline)]);
     breakers.close();
     const left = (holders.get(store) ?? 1) - 1;
     holders.set(store, left);

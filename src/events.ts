@@ -22,8 +22,8 @@ export interface SessionEvents {
    */
   destroyed: { id: string; reason: EndReason; isRemote?: true };
   /**
-   * A session ran out, with `expiredEvents`: told by one node at a time, at least once, again where a listener rejected or
-   * its node died. Awaited.
+   * A session ran out, with `expiredEvents`: told by one node at a time, at least once, again where a listener rejected,
+   * took longer than a minute, or its node died. Awaited.
    */
   expired: { id: string };
   /** A change or touch came too late: the session had ended; nothing was stored. */

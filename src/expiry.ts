@@ -1,10 +1,10 @@
 /**
  * Who tells of expired sessions: takes a lease of what is due, looks at the record, tells, waits for the listeners, and
- * forgets the session only then. So each is told at least once, and by one node at a time: a node that dies leaves its
- * leases to lapse. Runs where somebody listens to `expired`; the option `expiredEvents` makes every node note sessions.
+ * forgets the session only then. So each is told at least once, and by one node at a time: a node that dies, or whose
+ * listener does not come back, leaves its leases to lapse. Runs where somebody listens to `expired`; the option `expiredEvents` makes every node note sessions.
  */
 import type { Context } from "./context.ts";
-import { Budget } from "./deadline.ts";
+import { Budget, isDoneBy } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { asEnded } from "./moved.ts";
 import { callExpiries } from "./schedule.ts";
@@ -15,6 +15,8 @@ export const leaseMs: number = 30_000;
 /** How often a part is asked at least: other nodes note sessions there, too. */
 const askEveryMs = 5_000;
 const tickMs = 1_000;
+/** A listener that takes longer has failed. */
+const patienceMs = 60_000;
 const mostAtOnce = 100;
 
 /** One engine's look at what is due. */
@@ -25,6 +27,7 @@ export class Expiry {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #isClosed = false;
+  #keepsLeases = true;
 
   constructor(context: Context) {
     this.#context = context;
@@ -44,10 +47,12 @@ export class Expiry {
     this.#timer.unref();
   }
 
-  async close(): Promise<void> {
+  /** Waits for the listeners, until `deadline` (by `performance.now()`) at most: then other nodes tell them again. */
+  async close(deadline: number): Promise<void> {
     this.#isClosed = true;
     clearInterval(this.#timer);
-    await this.#running;
+    await isDoneBy(deadline, Promise.resolve(this.#running));
+    this.#keepsLeases = false;
   }
 
   /** Looks at all that is due now. @throws {SessionError} `ERR_SESSION_STORE…` */
@@ -68,28 +73,40 @@ export class Expiry {
         index.claim(shard, { lease, most: mostAtOnce }, call),
       );
       this.#askAt.set(shard, Math.min(nextAt ?? Number.POSITIVE_INFINITY, store.now() + askEveryMs));
-      await Promise.all(ids.map((id) => this.#handle(id, lease)));
+      const handled = await Promise.all(ids.map((id) => this.#handle(id, lease)));
+      // Whoever takes the lapsed lease should be another node, where there is one.
+      if (handled.includes(false)) this.#askAt.set(shard, store.now() + leaseMs + 2 * askEveryMs);
       if (ids.length < mostAtOnce || this.#isClosed) return;
     }
   }
 
-  async #handle(id: string, lease: number): Promise<void> {
+  /** `false`: a listener did not come back. */
+  async #handle(id: string, lease: number): Promise<boolean> {
     const { store, events } = this.#context;
     const record = await this.#budget().spend((deadline) => store.read(id, { deadline, durable: false }));
     const deadline = deadlineOf(record, store.now());
     if (deadline !== undefined) {
       await this.#settle(id, lease, deadline);
-      return;
+      return true;
     }
     if (!hasExpired(record, store.now())) {
       await this.#settle(id, lease, undefined);
-      return;
+      return true;
     }
     const held = this.#hold(id, lease);
-    const isTold = await events.tell("expired", { id });
+    const telling = events.tell("expired", { id });
+    const result = await patiently(telling);
     const last = await held.release();
+    if (result === "late") {
+      events.fail(
+        "expired",
+        new Error(`it had not settled after ${patienceMs / 1_000} seconds; it will be told again`),
+      );
+      return false;
+    }
     // A listener that failed: due again when the lease lapses.
-    if (isTold) await this.#settle(id, last, undefined);
+    if (result) await this.#settle(id, last, undefined);
+    return true;
   }
 
   /** Keeps a lease while listeners work. */
@@ -97,6 +114,7 @@ export class Expiry {
     let lease = first;
     let extending = Promise.resolve();
     const timer = setInterval(() => {
+      if (!this.#keepsLeases) return;
       extending = extending.then(async () => {
         const next = this.#context.store.now() + leaseMs;
         if (await this.#settle(id, lease, next).catch(() => false)) lease = next;
@@ -118,6 +136,19 @@ export class Expiry {
 
   #budget(): Budget {
     return new Budget(this.#context.options.storeTimeoutMs);
+  }
+}
+
+/** Waits as long as a listener may take; keeps no process alive. */
+async function patiently<T>(work: Promise<T>): Promise<T | "late"> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<"late">((resolve) => {
+    timer = setTimeout(resolve, patienceMs, "late").unref();
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
