@@ -12,6 +12,7 @@ import { absoluteDeadline, cut, idleMsOf } from "./lifetimes.ts";
 import { asEnded } from "./moved.ts";
 import { named, settleName } from "./naming.ts";
 import { type Content, type Known, pack } from "./record.ts";
+import { unschedule } from "./schedule.ts";
 import { dataOf, knownFrom } from "./session-content.ts";
 import type { SessionState } from "./session-state.ts";
 import type { EndReason, LiveRecord, MovedRecord, NewRecord, StoreRecord } from "./store.ts";
@@ -100,7 +101,11 @@ async function writeUntilWon(
     if (!("record" in current)) return current;
     isUncertain = current.isUncertain === true;
     const record = current.record?.kind === "moved" ? await leadOn(state, budget, current.record) : current.record;
-    if (record?.kind !== "live") return { gone: reasonOf(record) };
+    if (record?.kind !== "live") {
+      // Noted a moment ago, perhaps after whoever ended it had seen to its note.
+      if (record?.kind === "ended" && record.reason !== "expired") unschedule(state.context, state.id);
+      return { gone: reasonOf(record) };
+    }
     known = readable(state.context, state.id, record);
     if (known === undefined) return { gone: "unknown" };
     await budget.spend(() => pause(attempt));

@@ -12,6 +12,7 @@ import type { Events, Notices, StoreOperation } from "./events.ts";
 import type { ExpiryIndex } from "./expiry-index.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { KnownCookies } from "./known-cookies.ts";
+import type { Leftovers } from "./leftovers.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PrincipalIndex } from "./principal-index.ts";
 import type { EndReason, Store, StoreCall } from "./store.ts";
@@ -49,6 +50,8 @@ export interface Context {
   readonly endings: Endings | undefined;
   /** What is due to expire; `undefined`: nobody wants to know, or the store can't say. */
   readonly expiries: ExpiryIndex | undefined;
+  /** Notes there that are to go. */
+  readonly leftovers: Leftovers;
   /**
    * Public ids: when this process sees next to their names in the index, and until when those stand without that; epoch
    * ms by the store's clock.

@@ -34,7 +34,7 @@ export async function endRecord(context: Context, budget: Budget, id: string, re
   if (pointer !== undefined) return endRecord(context, budget, pointer.id, reason);
   const record = asEnded(previous, context.store.now());
   if (record?.kind === "live") context.events.emit("destroyed", { id, reason });
-  if (context.expiries !== undefined) await unschedule(context, budget, id);
+  unschedule(context, id);
   return { id, record };
 }
 

@@ -11,6 +11,7 @@ import { Events, Notices } from "./events.ts";
 import type { Expiring } from "./expiry-index.ts";
 import { InFlight } from "./in-flight.ts";
 import { KnownCookies } from "./known-cookies.ts";
+import { Leftovers } from "./leftovers.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Indexed } from "./principal-index.ts";
 import type { Store } from "./store.ts";
@@ -51,6 +52,7 @@ export function contextFor(options: ResolvedOptions, store: Store): Context {
     principals: (store as Partial<Indexed>).principals,
     endings: (store as Partial<Announcing>).endings,
     expiries: options.expiredEvents ? (store as Partial<Expiring>).expiries : undefined,
+    leftovers: new Leftovers(),
     ownEnds: new LRUCache({ max: 10_000, ttl: tombstoneMs }),
     refreshDue: new LRUCache({ max: 10_000 }),
   };

@@ -30,29 +30,40 @@ export async function named<T extends object>(
   const { context, id } = state;
   const { principal } = content.meta;
   const earlier = known?.content.meta.principal;
-  await note(context, budget, id, { known, content });
-  if (principal === earlier) return write();
-  if (principal !== undefined && (state.entering?.id !== id || state.entering.principal !== principal)) {
-    await enter(context, budget, { principal, id }, beganAt);
-    state.entering = { principal, id };
+  const at = timeToNote(context, known, content);
+  try {
+    if (at !== undefined) await schedule(context, budget, id, at);
+    if (principal === earlier) return await write();
+    if (principal !== undefined && (state.entering?.id !== id || state.entering.principal !== principal)) {
+      await enter(context, budget, { principal, id }, beganAt);
+      state.entering = { principal, id };
+    }
+    const attempted = await write();
+    // A name that stays is dropped by whoever reads it.
+    if ("known" in attempted && earlier !== undefined) await forget(context, budget, earlier, [id]).catch(() => {});
+    return attempted;
+  } catch (error) {
+    // A session that there is keeps its note.
+    if (known === undefined) withdraw(context, id, error, at);
+    throw error;
   }
-  const attempted = await write();
-  // A name that stays is dropped by whoever reads it.
-  if ("known" in attempted && earlier !== undefined) await forget(context, budget, earlier, [id]).catch(() => {});
-  return attempted;
 }
 
-/** Notes for the event `expired` a session that begins, or that will end sooner than it was to. */
-async function note(
-  context: Context,
-  budget: Budget,
-  id: string,
-  { known, content: { meta } }: { known: Known | undefined; content: Content },
-): Promise<void> {
-  if (context.expiries === undefined) return;
+/** When to look at a session for the event `expired`, where it begins, or will end sooner than it was to. */
+function timeToNote(context: Context, known: Known | undefined, { meta }: Content): number | undefined {
+  if (context.expiries === undefined) return undefined;
   const now = context.store.now();
   const at = cut(now + idleMsOf(context, meta), absoluteDeadline(context, known, meta, now));
-  if (known === undefined || at < known.expiresAt) await schedule(context, budget, id, at);
+  return known === undefined || at < known.expiresAt ? at : undefined;
+}
+
+/**
+ * A new id that could not be stored, for all this node knows: nobody was given it, so its end is told no more than its
+ * beginning was. An id that is in use (`genId`) is another session's, whose note stays. @throws `error`
+ */
+export function withdraw(context: Context, id: string, error: unknown, at?: number): never {
+  if (!(error instanceof SessionError && error.code === "ERR_SESSION_ID")) unschedule(context, id, at);
+  throw error;
 }
 
 /**
@@ -100,10 +111,12 @@ export async function beginRenaming(
 ): Promise<Renaming> {
   const renaming = { ...ids, beganAt: context.store.now() };
   const name = nameOf(renaming);
-  if (context.expiries !== undefined) {
-    await schedule(context, budget, ids.to.id, renaming.beganAt + idleMs);
+  try {
+    if (context.expiries !== undefined) await schedule(context, budget, ids.to.id, renaming.beganAt + idleMs);
+    if (name !== undefined) await enter(context, budget, name, renaming.beganAt);
+  } catch (error) {
+    withdraw(context, ids.to.id, error);
   }
-  if (name !== undefined) await enter(context, budget, name, renaming.beganAt);
   return renaming;
 }
 
@@ -117,6 +130,7 @@ export async function endRenaming(
   { from, to, beganAt }: Renaming,
   { known, endedFor, at }: { known: Known; endedFor: EndReason | undefined; at: string },
 ): Promise<SessionError | undefined> {
+  for (const id of new Set([from.id, at])) unschedule(context, id);
   let name = nameOf({ from, to, beganAt });
   let failure: SessionError | undefined;
   if (name?.replaces !== undefined && (endedFor === "revoked" || endedFor === "evicted")) failure = endedMeanwhile();
@@ -130,7 +144,6 @@ export async function endRenaming(
     failure = endedMeanwhile();
   }
   if (failure !== undefined) await undoRenaming(context, budget, { from, to, beganAt });
-  if (context.expiries !== undefined) await unschedule(context, budget, from.id);
   const isLeft = from.principal !== undefined && (from.principal !== to.principal || at !== from.id);
   if (isLeft && from.principal !== undefined)
     await forget(context, budget, from.principal, [from.id, at]).catch(() => {});

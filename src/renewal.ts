@@ -9,6 +9,7 @@ import type { Budget } from "./deadline.ts";
 import { idleMsOf } from "./lifetimes.ts";
 import { movedTo, packPointer, pointerOf } from "./moved.ts";
 import { beginRenaming, endRenaming } from "./naming.ts";
+import { unschedule } from "./schedule.ts";
 import type { SessionState } from "./session-state.ts";
 import type { NewRecord } from "./store.ts";
 
@@ -47,7 +48,10 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
     await forget(context, budget, pointer.id).catch(() => {});
     throw error;
   });
-  if (created === undefined) return;
+  if (created === undefined) {
+    unschedule(context, pointer.id);
+    return;
+  }
   const moved: NewRecord = { ...record, kind: "moved", payload: packPointer(pointer) };
   if ((await write(context, budget, oldId, moved, known.version, true)) === undefined) {
     await forget(context, budget, pointer.id);
@@ -70,6 +74,7 @@ export async function renewInTime(state: SessionState, budget: Budget): Promise<
 
 /** Nobody knows the new id: away with it. */
 async function forget(context: Context, budget: Budget, id: string): Promise<void> {
+  unschedule(context, id);
   const until = context.store.now() + tombstoneMs;
   await callStore(context, budget, { operation: "remove", id }, (store, call) =>
     store.remove(id, { reason: "renewed", until }, call),

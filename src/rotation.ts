@@ -14,8 +14,9 @@ import { idleMsOf } from "./lifetimes.ts";
 import { rebase, setKey } from "./merge.ts";
 import { withOwn } from "./meta.ts";
 import { asEnded, pointerOf, retiredRecord } from "./moved.ts";
-import { beginRenaming, endedMeanwhile, endRenaming, undoRenaming } from "./naming.ts";
+import { beginRenaming, endedMeanwhile, endRenaming, undoRenaming, withdraw } from "./naming.ts";
 import type { Content, Known } from "./record.ts";
+import { unschedule } from "./schedule.ts";
 import { check, dataOf } from "./session-content.ts";
 import { SessionState } from "./session-state.ts";
 import type { EndReason } from "./store.ts";
@@ -88,7 +89,9 @@ export async function renew(state: SessionState, budget: Budget, { login = true 
   const renaming = await beginRenaming(context, budget, { from, to }, idleMsOf(context, mine.meta));
   let failure: SessionError | undefined;
   // The new record first: a crash in between leaves the old session alive, not the user without one.
-  let known = await create(state, budget, { id, content: mine, expected: "absent", earlier });
+  let known = await create(state, budget, { id, content: mine, expected: "absent", earlier }).catch((error: unknown) =>
+    withdraw(context, id, error),
+  );
   let isOldInDoubt = true;
   let conflicts: string[] | undefined;
   // What another request saved under the old id is in the new record before the old one ends: so no failure in between,
@@ -117,7 +120,7 @@ export async function renew(state: SessionState, budget: Budget, { login = true 
       state.known = known;
       state.baseline = known.content;
       state.isCookieDue = true;
-    }
+    } else unschedule(context, id);
   }
   if (failure !== undefined) {
     state.end("revoked");

@@ -3,7 +3,7 @@
  * command each, with `expiredEvents` only; a touch costs none. Who looks at what is due is `expiry.ts`.
  */
 import type { Context } from "./context.ts";
-import type { Budget } from "./deadline.ts";
+import { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { ExpiryIndex } from "./expiry-index.ts";
 import type { StoreCall } from "./store.ts";
@@ -13,24 +13,34 @@ export function schedule(context: Context, budget: Budget, id: string, at: numbe
   return callExpiries(context, budget, id, (index, call) => index.schedule(id, at, call));
 }
 
-/** Forgets a session that ended, where the store is in reach; what stays is found ended when its time comes. */
-export async function unschedule(context: Context, budget: Budget, id: string): Promise<void> {
-  await callExpiries(context, budget, id, (index, call) => index.cancel(id, call)).catch(() => {});
+/**
+ * Forgets a session that ended, or an id that nobody was given. Nobody waits for it; where the store is out of reach it is
+ * tried again once the index has answered something else. What a crash leaves is told as `expired`.
+ */
+export function unschedule(context: Context, id: string, at?: number): void {
+  if (context.expiries === undefined) return;
+  callExpiries<unknown>(context, new Budget(context.options.storeTimeoutMs), id, (index, call) =>
+    at === undefined ? index.cancel(id, call) : index.settle(id, at, undefined, call),
+  ).catch(() => context.leftovers.add({ id, at }));
 }
 
 /** Calls the expiry index. @throws {SessionError} `ERR_SESSION_STORE…`, reported as `storeError` */
 export async function callExpiries<T>(
-  { expiries, breakers, events, inFlight }: Context,
+  context: Context,
   budget: Budget,
   id: string,
   verb: (index: ExpiryIndex, call: StoreCall) => Promise<T>,
 ): Promise<T> {
+  const { expiries, breakers, events, inFlight, leftovers } = context;
   if (expiries === undefined) throw new RangeError("no expiry index: expiredEvents is off");
   try {
     const asked = breakers
       .of("write", id)
       .run(() => budget.spend((deadline) => verb(expiries, { deadline, durable: false })));
-    return await inFlight.during(asked);
+    const answer = await inFlight.during(asked);
+    const leftover = leftovers.next();
+    if (leftover !== undefined) unschedule(context, leftover.id, leftover.at);
+    return answer;
   } catch (error) {
     // The budget turns every failure of a store into this class.
     if (error instanceof SessionError) events.emit("storeError", { operation: "index", error, id });

@@ -16,7 +16,7 @@ const layers: readonly { readonly name: string; readonly files: readonly string[
       ...["security-options", "option-checks", "options", "deadline", "events", "suspicion", "context", "operations"],
       ...["writers", "breaker", "background", "moved", "following", "known-cookies"],
       ...["in-flight", "health", "detached"],
-      ...["principals", "principal-options", "ending", "whose", "schedule", "hearing", "expiry"],
+      ...["principals", "principal-options", "ending", "whose", "schedule", "leftovers", "hearing", "expiry"],
     ],
   },
   {

@@ -40,9 +40,16 @@ function setUp(options: Partial<SessionOptions> = {}) {
       await call(...args);
     };
   const { expiries: inner } = memory;
+  /** What another node does at the moment of the next note. */
+  const meanwhile: { run?: (() => Promise<unknown>) | undefined } = {};
   const expiries: ExpiryIndex = {
     shards: inner.shards,
-    schedule: guarded("schedule", inner.schedule.bind(inner)),
+    schedule: guarded("schedule", async (id, at, call) => {
+      const { run } = meanwhile;
+      meanwhile.run = undefined;
+      await run?.();
+      await inner.schedule(id, at, call);
+    }),
     cancel: guarded("cancel", inner.cancel.bind(inner)),
     claim: inner.claim.bind(inner),
     settle: inner.settle.bind(inner),
@@ -54,7 +61,7 @@ function setUp(options: Partial<SessionOptions> = {}) {
     onTestFinished(() => sessions.close({ timeout: 0 }));
     return sessions;
   };
-  return { memory, store, failing, engine };
+  return { memory, store, failing, meanwhile, engine };
 }
 
 async function logIn(sessions: Sessions, userId = "ada"): Promise<{ client: Client; id: string }> {
@@ -129,6 +136,147 @@ describe("a listener of expired that never settles", () => {
     expect(isClosed).toBe(true);
     const events = heard(other, "expired");
     await pass(45);
+    expect(events).toEqual([{ id }]);
+  });
+});
+
+describe("expired is not told", () => {
+  it("of a login that was refused, for the limit or a revocation", async () => {
+    const { engine } = setUp({ maxSessions: { most: 1, policy: "reject" } });
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const { id } = await logIn(sessions);
+    await expect(logIn(sessions)).rejects.toMatchObject({ code: "ERR_SESSION_LIMIT" });
+    await pass(200);
+    expect(events).toEqual([{ id }]);
+  });
+
+  it("of a login that began before all of its user's sessions were ended", async () => {
+    const { engine, meanwhile } = setUp();
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    meanwhile.run = async () => {
+      vi.advanceTimersByTime(1);
+      await sessions.destroyAll("ada");
+    };
+    await expect(logIn(sessions)).rejects.toMatchObject({ code: "ERR_SESSION_GONE" });
+    await pass(200);
+    expect(events).toEqual([]);
+  });
+
+  it.each(["failed", "was lost"])("of a session whose first write %s, whom nobody was given", async (how) => {
+    const { engine, store } = setUp();
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    store[how === "failed" ? "failing" : "losing"].add("write");
+    await expect(logIn(sessions)).rejects.toMatchObject({ code: "ERR_SESSION_STORE" });
+    await pass(200);
+    expect(events).toEqual([]);
+  });
+
+  it("of the new id of a login that failed, and is of the session that went on", async () => {
+    const { engine, store } = setUp({ maxSessions: { most: 1, policy: "reject" } });
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const { client, id } = await logIn(sessions);
+    const other = await logIn(sessions, "bob");
+    const request = await client.arrive();
+    request.session["userId"] = "bob";
+    await expect(request.session.renew()).rejects.toMatchObject({ code: "ERR_SESSION_LIMIT" });
+    store.failing.add("write");
+    await expect(client.request((session) => session.renew())).rejects.toMatchObject({ code: "ERR_SESSION_STORE" });
+    store.failing.clear();
+    await pass(200);
+    expect(events.map((event) => event.id).sort()).toEqual([id, other.id].sort());
+  });
+
+  it("of the ids that the losers of a timed rotation had made, and is of the winner's, once", async () => {
+    const { engine, store } = setUp({ renewalTimeout: "30s", renewalGrace: "5s" });
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const renewed = heard(sessions, "renewed");
+    const { client } = await logIn(sessions);
+    await pass(40);
+    await Promise.all(Array.from({ length: 4 }, () => client.twin().request((session) => session["userId"])));
+    expect(store.count("remove")).toBeGreaterThan(0);
+    await pass(300);
+    expect(renewed).toHaveLength(1);
+    expect(events).toEqual([{ id: renewed[0]?.id }]);
+  });
+
+  it("of an id that a login retired while a timed rotation came in between", async () => {
+    const { engine } = setUp({ renewalTimeout: "30s" });
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const { client } = await logIn(sessions);
+    const slow = await client.arrive();
+    await pass(40);
+    await client.twin().request((session) => session["userId"]);
+    await slow.session.renew();
+    const { id } = slow.session;
+    await client.leave(slow);
+    await pass(300);
+    expect(events).toEqual([{ id }]);
+  });
+
+  it("of a session that was logged out while its note could not be taken back", async () => {
+    const { engine, failing } = setUp({ ttl: "10m" });
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const clients = [await logIn(sessions), await logIn(sessions, "bob")];
+    failing.add("cancel");
+    for (const { client } of clients) await client.request((session) => session.destroy());
+    await pass(10);
+    failing.clear();
+    await pass(700);
+    expect(events).toEqual([]);
+  });
+
+  it("of a session that ended while a save was to shorten its life", async () => {
+    const { engine, meanwhile } = setUp({ ttl: "10m" });
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const { client } = await logIn(sessions);
+    const slow = await client.arrive();
+    slow.session.expire({ idle: "5m" });
+    meanwhile.run = () => sessions.destroyAll("ada");
+    expect(await slow.session.save()).toBe("gone");
+    await client.leave(slow);
+    await pass(700);
+    expect(events).toEqual([]);
+  });
+});
+
+describe("expired is told", () => {
+  it("of a session whose first write was lost and which its request saved again", async () => {
+    const { engine, store } = setUp();
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const client = new Client(sessions);
+    let id = "";
+    await client.request(async (session) => {
+      Object.assign(session, { userId: "ada" });
+      id = session.id;
+      store.losing.add("write");
+      await expect(session.save()).rejects.toMatchObject({ code: "ERR_SESSION_STORE" });
+      store.losing.clear();
+    });
+    expect(client.cookie).toBeDefined();
+    await pass(200);
+    expect(events).toEqual([{ id }]);
+  });
+
+  it("of a session whose last save failed", async () => {
+    const { engine, store } = setUp();
+    const sessions = engine();
+    const events = heard(sessions, "expired");
+    const { client, id } = await logIn(sessions);
+    store.failing.add("write");
+    await expect(client.request((session) => session.expire({ idle: "30s" }))).rejects.toMatchObject({
+      code: "ERR_SESSION_STORE",
+    });
+    store.failing.clear();
+    await pass(200);
     expect(events).toEqual([{ id }]);
   });
 });
