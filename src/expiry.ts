@@ -1,9 +1,10 @@
 /**
  * Who tells of expired sessions: takes a lease of what is due, looks at the record, tells, waits for the listeners, and
  * forgets the session only then. So each is told at least once, and by one node at a time: a node that dies, or whose
- * listener does not come back, leaves its leases to lapse. Runs where somebody listens to `expired`; the option `expiredEvents` makes every node note sessions.
+ * listener does not come back, leaves its leases to lapse. Runs where somebody listens to `expired`; the option
+ * `expiredEvents` makes every node note sessions.
  */
-import type { Context } from "./context.ts";
+import { type Context, callStore } from "./context.ts";
 import { Budget, isDoneBy } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { asEnded } from "./moved.ts";
@@ -37,12 +38,9 @@ export class Expiry {
   begin(): void {
     if (this.#timer !== undefined || this.#isClosed) return;
     this.#timer = setInterval(() => {
-      this.#running ??= this.look()
-        // Reported as `storeError`; the next look tries again.
-        .catch(() => {})
-        .finally(() => {
-          this.#running = undefined;
-        });
+      this.#running ??= this.#look().finally(() => {
+        this.#running = undefined;
+      });
     }, tickMs);
     this.#timer.unref();
   }
@@ -55,14 +53,15 @@ export class Expiry {
     this.#keepsLeases = false;
   }
 
-  /** Looks at all that is due now. @throws {SessionError} `ERR_SESSION_STORE…` */
-  async look(): Promise<void> {
+  /** Looks at all that is due now. */
+  async #look(): Promise<void> {
     const shards = this.#context.expiries?.shards ?? 0;
     const now = this.#context.store.now();
     const due = Array.from({ length: shards }, (_, shard) => shard).filter(
       (shard) => now >= (this.#askAt.get(shard) ?? 0),
     );
-    await Promise.all(due.map((shard) => this.#lookAt(shard)));
+    // Reported as `storeError`; the next look tries again. A part that fails keeps nobody from the others.
+    await Promise.all(due.map((shard) => this.#lookAt(shard).catch(() => {})));
   }
 
   async #lookAt(shard: number): Promise<void> {
@@ -73,17 +72,20 @@ export class Expiry {
         index.claim(shard, { lease, most: mostAtOnce }, call),
       );
       this.#askAt.set(shard, Math.min(nextAt ?? Number.POSITIVE_INFINITY, store.now() + askEveryMs));
-      const handled = await Promise.all(ids.map((id) => this.#handle(id, lease)));
+      // What failed was reported, and is due again when its lease lapses; the others are told.
+      const handled = await Promise.all(ids.map((id) => this.#handle(id, lease).catch(() => undefined)));
       // Whoever takes the lapsed lease should be another node, where there is one.
       if (handled.includes(false)) this.#askAt.set(shard, store.now() + leaseMs + 2 * askEveryMs);
-      if (ids.length < mostAtOnce || this.#isClosed) return;
+      if (ids.length < mostAtOnce || handled.some((isDone) => isDone !== true) || this.#isClosed) return;
     }
   }
 
   /** `false`: a listener did not come back. */
   async #handle(id: string, lease: number): Promise<boolean> {
     const { store, events } = this.#context;
-    const record = await this.#budget().spend((deadline) => store.read(id, { deadline, durable: false }));
+    const record = await callStore(this.#context, this.#budget(), { operation: "read", id }, (store, call) =>
+      store.read(id, call),
+    );
     const deadline = deadlineOf(record, store.now());
     if (deadline !== undefined) {
       await this.#settle(id, lease, deadline);

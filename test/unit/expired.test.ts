@@ -280,3 +280,32 @@ describe("expired is told", () => {
     expect(events).toEqual([{ id }]);
   });
 });
+
+describe("a store that fails while expired is told", () => {
+  it("is reported as storeError, keeps nobody from the other sessions, and is asked again after the lease", async () => {
+    const { engine, store } = setUp();
+    let bad: string | undefined;
+    const refuse = () => Promise.reject(new Error("connect ECONNREFUSED"));
+    const picky: Store = { ...store, read: (id, call) => (id === bad ? refuse() : store.read(id, call)) };
+    const sessions = engine(picky);
+    const events = heard(sessions, "expired");
+    const errors = heard(sessions, "storeError");
+    const lost = await logIn(sessions);
+    const others: string[] = [];
+    // More than are taken at once.
+    for (let count = 0; count < 120; count++) others.push((await logIn(sessions, `user ${count}`)).id);
+    bad = lost.id;
+    await pass(67);
+    expect(events.map(({ id }) => id).sort()).toEqual(others.sort());
+    expect(errors).toEqual([
+      expect.objectContaining({
+        operation: "read",
+        id: lost.id,
+        error: expect.objectContaining({ code: "ERR_SESSION_STORE" }),
+      }),
+    ]);
+    bad = undefined;
+    await pass(35);
+    expect(events.at(-1)).toEqual({ id: lost.id });
+  });
+});
