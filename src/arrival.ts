@@ -98,9 +98,6 @@ export async function lookUp(
   let ended: Arrival | undefined;
   for (const candidate of candidates) {
     const { isOutdated } = candidate;
-    // Read what this node wrote: a save in the background comes first.
-    const saving = context.background.size > 0 ? context.background.of(candidate.id) : undefined;
-    if (saving !== undefined) await budget.spend(() => saving);
     const { secret, id, record, isLedOn } = await readFollowing(context, budget, candidate);
     if (record?.kind === "live") return { kind: "live", id, secret, isOutdated, record, isLedOn };
     if (record === undefined) reject(context, exchange, "unknown", { id });

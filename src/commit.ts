@@ -9,6 +9,7 @@ import { callStore } from "./context.ts";
 import type { Budget } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import type { SessionEvents } from "./events.ts";
+import { savedHere } from "./following.ts";
 import { cut } from "./lifetimes.ts";
 import { isSame, rebase } from "./merge.ts";
 import { type OwnMeta, withOwn } from "./meta.ts";
@@ -117,6 +118,7 @@ export async function touch(state: SessionState, budget: Budget): Promise<boolea
  */
 export async function reload(state: SessionState, budget: Budget): Promise<void> {
   const { context } = state;
+  await savedHere(context, budget, state.id);
   if (state.failure !== undefined) throw state.failure;
   if (state.phase === "ended") throw gone(state, "reload", state.endReason);
   const isStored = state.phase === "live";

@@ -12,7 +12,7 @@ import { contextFor } from "./engine-context.ts";
 import type { Listener, SessionEvents } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { Expiry, noExpiredEvents } from "./expiry.ts";
-import { readById } from "./following.ts";
+import { readSaved } from "./following.ts";
 import { type Health, NodeHealth } from "./health.ts";
 import { type EndWatcher, Hearing } from "./hearing.ts";
 import { type Duration, durationOf } from "./option-checks.ts";
@@ -94,7 +94,7 @@ export class Sessions {
    * @throws {SessionError} `ERR_SESSION_STORE…`
    */
   async get(id: string): Promise<SessionSnapshot | undefined> {
-    return snapshotOf(this.#context, await readById(this.#context, this.#budget(), id));
+    return snapshotOf(this.#context, await readSaved(this.#context, this.#budget(), id));
   }
 
   /**

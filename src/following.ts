@@ -20,18 +20,36 @@ export interface Followed {
 /** A session that rotates faster than that within one grace is a fault of the options; no loop lasts. */
 const mostHops = 4;
 
-/** Reads the record of a secret, or of the one that it was rotated to. @throws {SessionError} `ERR_SESSION_STORE…` */
+/**
+ * Reads the record of a secret, or of the one that it was rotated to; what this process saves there in the background
+ * comes first. @throws {SessionError} `ERR_SESSION_STORE…`
+ */
 export async function readFollowing(
   context: Context,
   budget: Budget,
   { secret, id }: { secret: string; id: string },
 ): Promise<Followed> {
+  const before = savedHere(context, budget, id);
+  if (before !== undefined) await before;
   // Whoever loads a session writes by the version that it read.
   const asked = { operation: "read", id, mayBeStale: true } as const;
   const found = await callStore(context, budget, asked, (store, call) => store.read(id, call));
   const record = asEnded(found, context.store.now());
   if (record?.kind !== "moved") return { secret, id, record, isLedOn: false };
+  const led = await follow(context, budget, secret, record);
+  const behind = savedHere(context, budget, led.id);
+  if (behind === undefined) return led;
+  await behind;
   return follow(context, budget, secret, record);
+}
+
+/**
+ * The saves of a session that this process has under way in the background: who reads waits for them, and so reads what
+ * was written here. `undefined`: there are none. @throws {SessionError} `ERR_SESSION_STORE_TIMEOUT`
+ */
+export function savedHere({ background }: Context, budget: Budget, id: string): Promise<void> | undefined {
+  const saves = background.size > 0 ? background.of(id) : undefined;
+  return saves && budget.spend(() => saves);
 }
 
 /** Where a pointer leads; `fresh`: as in `read`. @throws {SessionError} `ERR_SESSION_STORE…` */
@@ -73,6 +91,20 @@ export async function readById(
     record = await read(context, budget, at, how);
   }
   return { id: at, record };
+}
+
+/** As `readById`, what this process saves there in the background first. @throws {SessionError} `ERR_SESSION_STORE…` */
+export async function readSaved(
+  context: Context,
+  budget: Budget,
+  id: string,
+): Promise<{ id: string; record: StoreRecord | undefined }> {
+  await savedHere(context, budget, id);
+  const found = await readById(context, budget, id);
+  const behind = found.id === id ? undefined : savedHere(context, budget, found.id);
+  if (behind === undefined) return found;
+  await behind;
+  return readById(context, budget, id);
 }
 
 /**

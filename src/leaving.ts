@@ -65,7 +65,8 @@ export function noticeLate({ notices }: Context, error: unknown): void {
 
 /** A rotation that fails was reported by its event: the session lives on under its old id. */
 async function leaveRenewed({ state, exchange, budget, browser }: Leaving): Promise<void> {
-  await renewInTime(state, budget).catch(() => {});
+  // A save on its way to the old id would be led on, behind who reads under the new one: a later request rotates.
+  if (state.context.background.of(state.id) === undefined) await renewInTime(state, budget).catch(() => {});
   deliverCookie(exchange, state, browser);
 }
 
@@ -78,7 +79,8 @@ export function saveInBackground({ state, exchange, browser }: Leaving): Promise
   const { context } = state;
   const mayWait = context.options.commit === "background" && state.phase === "live" && !state.isEndDue;
   if (!mayWait || context.background.isFull || exchange.headersSent) return undefined;
-  if (state.isOwnChanged || !mayBeLate(state)) return undefined;
+  // Led on: the response brings another cookie, and until it has that the client comes with the old one again.
+  if (state.isLedOn || state.isOwnChanged || !mayBeLate(state)) return undefined;
   if (isRenewalDue(state) || (state.isTouchDue(context.store.now()) && isPersistent(exchange, state))) return undefined;
   const budget = new Budget(context.options.storeTimeoutMs);
   const done = context.background.add(state.id, saveAndConfirm(state, budget));

@@ -48,7 +48,7 @@ export interface SessionOptions extends SecurityOptions, SchemaOptions {
   skip?: (request: IncomingMessage) => boolean;
   /**
    * When a changed session is saved. `"background"`: after the response, which then promises nothing: a crash, or a
-   * store that fails, loses the change. What begins, moves or ends a session is always saved before.
+   * store that fails twice, loses the change. What begins, moves or ends a session is always saved before.
    * @default "before-response"
    */
   commit?: "before-response" | "background";

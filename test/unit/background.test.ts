@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createSessions, memoryStore, type SessionEvents, type SessionOptions } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 import { signIn } from "../../src/testing/sign-in.ts";
+import { until } from "../support/deferred.ts";
 import { Client } from "../support/exchange.ts";
 import { expectTook } from "../support/in-time.ts";
 import { probeStore } from "../support/probe-store.ts";
@@ -168,6 +169,50 @@ describe('commit: "background"', () => {
     await other.request((session) => expect({ ...session }).toEqual({ user: "alice", theirs: 1, mine: 1, later: 1 }));
   });
 
+  it("tries a save that the store failed once more when the response has ended", async () => {
+    const { store, client } = await setUp();
+    const request = await client.arrive();
+    store.failing.add("write");
+    request.session.views = 1;
+    expect(request.visit.commit()).toBeUndefined();
+    await until(() => store.calls.every(({ settled }) => settled), "the save to fail");
+    store.failing.clear();
+    request.exchange.headersSent = true;
+    await request.visit.finish();
+    await client.request((session) => expect(session.views).toBe(1));
+  });
+
+  it("lets reload(), and sessions.get(), read what this node is saving", async () => {
+    const { store, client, sessions } = await setUp();
+    const [writer, reader] = [await client.arrive(), await client.arrive()];
+    const write = store.hold("write");
+    writer.session.views = 1;
+    expect(writer.visit.commit()).toBeUndefined();
+    await write.reached;
+    const reloaded = reader.session.reload();
+    const snapshot = sessions.get(writer.session.id);
+    write.release();
+    await reloaded;
+    expect(reader.session.views).toBe(1);
+    expect((await snapshot)?.data).toMatchObject({ views: 1 });
+  });
+
+  it.each(["background"] as const)(
+    "loses nothing to a reload() while the response's own save is under way (%s)",
+    async (commit) => {
+      const { store, client } = await setUp({ commit });
+      const request = await client.arrive();
+      store.delayMs.write = 50;
+      request.session.views = 1;
+      const left = request.visit.commit();
+      request.exchange.headersSent = true;
+      await Promise.all([left, request.session.reload()]);
+      await request.visit.finish();
+      expect(request.session.views).toBe(1);
+      await client.request((session) => expect(session.views).toBe(1));
+    },
+  );
+
   it("is waited for by every close(), not by the first one alone", async () => {
     const { store, client, sessions } = await setUp();
     const request = await client.arrive();
@@ -180,5 +225,63 @@ describe('commit: "background"', () => {
     write.release();
     await closed;
     expect(store.calls.every(({ settled }) => settled)).toBe(true);
+  });
+});
+
+describe('commit: "background" and timed rotation', () => {
+  /** A client that has the new id, and requests that come with the old one. */
+  async function rotated() {
+    const made = await setUp({ renewalTimeout: "1h", renewalGrace: "30s" });
+    const { clock, client, sessions } = made;
+    const { cookie } = client;
+    const { id: oldId } = (await client.arrive()).session;
+    clock.advance(hour);
+    await client.request(() => {});
+    expect(client.cookie).not.toBe(cookie);
+    await client.request(() => {});
+    return { ...made, oldId, onOldId: () => new Client(sessions, cookie).arrive() };
+  }
+
+  it("lets requests on the old id read in the grace what such a request wrote", async () => {
+    const { store, onOldId } = await rotated();
+    const request = await onOldId();
+    store.delayMs.write = 50;
+    request.session.views = 1;
+    await request.visit.commit();
+    expect((await onOldId()).session.views).toBe(1);
+  });
+
+  it("lets them, and sessions.get() with the old id, read what is being saved under the new one", async () => {
+    const { store, client, sessions, oldId, onOldId } = await rotated();
+    const request = await client.arrive();
+    const write = store.hold("write");
+    request.session.views = 1;
+    expect(request.visit.commit()).toBeUndefined();
+    await write.reached;
+    const next = onOldId();
+    const snapshot = sessions.get(oldId);
+    write.release();
+    expect((await next).session.views).toBe(1);
+    expect((await snapshot)?.data).toMatchObject({ views: 1 });
+  });
+
+  it("rotates no session that is being saved: whoever has the new id reads what was written under the old one", async () => {
+    const { clock, store, client } = await setUp({ renewalTimeout: "1h" });
+    const { cookie } = client;
+    const [writer, other] = [await client.arrive(), await client.arrive()];
+    const write = store.hold("write");
+    writer.session.views = 1;
+    expect(writer.visit.commit()).toBeUndefined();
+    await write.reached;
+    // A rotation would not be held up.
+    store.passing.write = 2;
+    clock.advance(hour);
+    await client.leave(other);
+    const next = client.arrive();
+    write.release();
+    const request = await next;
+    expect(request.session.views).toBe(1);
+    await client.leave(request);
+    expect(client.cookie).not.toBe(cookie);
   });
 });
