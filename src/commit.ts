@@ -61,12 +61,14 @@ export async function save(state: SessionState, budget: Budget, force = false, e
   }
   if ("unchanged" in written) return "unchanged";
   const isMerged = written.known.content !== mine;
+  // A reload() meanwhile has taken from the user's object what is stored now: it must not be saved as gone.
+  const from = state.baseline === baseline ? mine : state.baseline;
   adopt(state, written.known);
+  if (isMerged || from !== mine) bring(state, from, written.known.content);
   if (!isMerged) {
     context.events.emit("saved", { id: state.id });
     return "saved";
   }
-  bring(state, mine, written.known.content);
   reportMerge(context, state.id, conflicts);
   return "merged";
 }

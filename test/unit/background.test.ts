@@ -197,7 +197,7 @@ describe('commit: "background"', () => {
     expect((await snapshot)?.data).toMatchObject({ views: 1 });
   });
 
-  it.each(["background"] as const)(
+  it.each(["background", "before-response"] as const)(
     "loses nothing to a reload() while the response's own save is under way (%s)",
     async (commit) => {
       const { store, client } = await setUp({ commit });
