@@ -285,6 +285,36 @@ describe("in the store", () => {
     // What does stand there is no cookie either.
     for (const word of dump.match(/[\w-]{32,}/g) ?? []) expect(await userOf(sessions, `sid=${word}`)).toBeUndefined();
   });
+
+  it.each(frameworks)(
+    "[ASVS5 7.4.5] everybody's sessions end when the nodes start with a new secret; who logs in anew is in ($name)",
+    async (framework) => {
+      await client.flushall();
+      const principal = (data: Record<string, unknown>) => data["user"] as string | undefined;
+      const startedWith = async (keys: string | string[]) => {
+        const sessions = createSessions({ secret: keys, store: redisStore(client), principal });
+        return { sessions, ...(await started(framework, sessions)) };
+      };
+      const users = ["ada", "grace", "joan"];
+      const before = await startedWith(secret);
+      const browsers = users.map(() => new Browser(before.url));
+      await Promise.all(browsers.map((browser, at) => browser.get(`/login?user=${users[at]}`)));
+      const seenAt = (url: string): Promise<unknown[]> =>
+        Promise.all(browsers.map(async (browser) => (await browser.at(url).get("/")).json<{ user: unknown }>().user));
+      expect(await seenAt(before.url)).toEqual(users);
+      // A key that is only moved down the list ends nobody's.
+      expect(await seenAt((await startedWith(["a newer secret of thirty-two characters", secret])).url)).toEqual(users);
+
+      const after = await startedWith("another secret of thirty-two characters");
+      expect(await seenAt(after.url)).toEqual([null, null, null]);
+      const again = browsers[0]?.at(after.url);
+      await again?.get("/login?user=ada");
+      expect((await again?.get("/"))?.json()).toEqual({ user: "ada" });
+      expect(await seenAt(after.url)).toEqual([null, null, null]);
+      // The records of before wait for their deadline, as the guide says.
+      expect(await after.sessions.list("ada")).toHaveLength(2);
+    },
+  );
 });
 
 describe("what is told", () => {
