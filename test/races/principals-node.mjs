@@ -2,10 +2,12 @@
 /**
  * One node of principals.test.ts, events.test.ts and the index soak: a process of its own on the built package, with its sessions in
  * the Redis of REDIS_URL (several ports, comma-separated: a Cluster). It is told what to do by messages
- * `{ call, op, … }`, works on all of them at once, and answers `{ call, began, ended, … }`, times by Redis's clock.
+ * `{ call, op, … }`, works on all of them at once, and answers `{ call, began, ended, … }`, times by Redis's clock. An
+ * order with `standsBefore` stands still before that verb of the store or its index, once, until the order `go`.
  *
  * SETTINGS: the session options as JSON. Ends when its parent disconnects.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { IncomingMessage } from "node:http";
 import { Socket } from "node:net";
 import { createSessions } from "holdfast";
@@ -20,7 +22,35 @@ const client =
         { scaleReads: "master", redisOptions: { commandTimeout: 10_000, socketTimeout: 15_000 } },
       )
     : undefined;
-const store = redisStore(client ?? String(process.env.REDIS_URL));
+/** The verb before which the order at work stands. @type {AsyncLocalStorage<{ before: string | undefined }>} */
+const stand = new AsyncLocalStorage();
+/** Those that stand, by what lets them go on. @type {(() => void)[]} */
+const standing = [];
+
+/**
+ * The same, but that orders can stand before its verbs.
+ * @template {object} T
+ * @param {T} target
+ * @returns {T}
+ */
+function halting(target) {
+  return new Proxy(target, {
+    get: (_, name) => {
+      /** @type {unknown} */
+      const member = Reflect.get(target, name);
+      if (name === "principals" && typeof member === "object" && member !== null) return halting(member);
+      if (typeof member !== "function") return member;
+      return (/** @type {unknown[]} */ ...args) => {
+        const at = stand.getStore();
+        if (at === undefined || at.before !== name) return member.apply(target, args);
+        at.before = undefined;
+        return new Promise((resolve) => standing.push(() => resolve(undefined))).then(() => member.apply(target, args));
+      };
+    },
+  });
+}
+
+const store = halting(redisStore(client ?? String(process.env.REDIS_URL)));
 const sessions = createSessions({
   secret: "a secret of the tests of principals, 40 characters",
   store,
@@ -29,7 +59,7 @@ const sessions = createSessions({
   ...JSON.parse(process.env.SETTINGS ?? "{}"),
 });
 
-/** @typedef {{ op: string, call: number, user?: string, cookie?: string, id?: string }} Order */
+/** @typedef {{ op: string, call: number, user?: string, cookie?: string, id?: string, standsBefore?: string }} Order */
 
 /**
  * One request: its session, and the cookie that the client has afterwards.
@@ -65,6 +95,11 @@ const operations = {
   logout: ({ cookie }) => request(cookie, (session) => session.destroy()),
   list: async ({ user = "" }) => ({ ids: (await sessions.list(user)).map(({ id }) => id).sort() }),
   destroy: async ({ id = "", user = "" }) => ({ result: await sessions.destroy(id, { principal: user }) }),
+  standing: async () => ({ result: standing.length }),
+  go: async () => {
+    for (const goOn of standing.splice(0)) goOn();
+    return {};
+  },
   // Takes the lease of what expires, says so, and never lets go of it.
   hold: async () => {
     sessions.on("expired", ({ id }) => {
@@ -80,9 +115,8 @@ const operations = {
 
 process.on("message", async (/** @type {Order} */ order) => {
   const began = store.now();
-  const answer = await Promise.resolve(operations[order.op]?.(order)).catch((error) => ({
-    error: error.code ?? String(error),
-  }));
+  const work = stand.run({ before: order.standsBefore }, async () => operations[order.op]?.(order));
+  const answer = await work.catch((error) => ({ error: error.code ?? String(error) }));
   process.send?.({ call: order.call, began, ended: store.now(), ...answer });
 });
 process.on("disconnect", async () => {

@@ -22,10 +22,12 @@ export interface NodeAnswer {
 
 /** What a node is told. */
 export interface NodeOrder {
-  op: "login" | "renew" | "write" | "whose" | "logout" | "list" | "destroy" | "destroyAll";
+  op: "login" | "renew" | "write" | "whose" | "logout" | "list" | "destroy" | "destroyAll" | "standing" | "go";
   user?: string;
   cookie?: string | undefined;
   id?: string | undefined;
+  /** The step of a login or renewal before which it stands until `go`; `standing` tells how many do. */
+  standsBefore?: "enter" | "write" | "confirm";
 }
 
 /** One process. */
