@@ -63,6 +63,8 @@ const gates = [
   { name: "T17", what: "floods", tests: ["test/security/flood.test.ts"] },
   { name: "T18", what: "expiry", tests: ["test/races/expiry.test.ts", "test/unit/lifetimes.test.ts"] },
   { name: "T19", what: "planted bugs", tests: ["test/faults/checker.test.ts"], pattern: "the checker catches" },
+  { name: "principals", what: "logins, revocations and limits", tests: ["test/races/principals.test.ts"] },
+  { name: "index", what: "the index after a soak", tests: ["test/faults/index-soak.test.ts"] },
 ];
 
 /**

@@ -146,6 +146,7 @@ describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
       expect(logins.flatMap(({ error }) => error ?? [])).toEqual([]);
       await expectMost(at, user, logins, `round ${round}`);
     }
+    tally("principals", "rounds", rounds);
   }, 600_000);
 
   it(`accept exactly ${most} of 20 logins at once where the policy is to reject`, async () => {
@@ -159,6 +160,7 @@ describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
       ).toHaveLength(20 - most);
       await expectMost(at, user, logins, `round ${round}`);
     }
+    tally("principals", "rounds", rounds);
   }, 600_000);
 
   it(`end every session that is, or is being, logged in when all are ended (seed ${seed})`, async () => {
@@ -206,6 +208,7 @@ describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
       expect(survivors, what).toEqual([]);
       await expectExact(at, user, live, what);
     }
+    tally("principals", "rounds", rounds);
   }, 600_000);
 });
 
