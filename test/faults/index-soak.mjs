@@ -18,6 +18,7 @@ import { createSessions } from "holdfast";
 import { redisStore } from "holdfast/redis";
 import { Redis } from "ioredis";
 import { freePort } from "../../examples/cluster/free-port.mjs";
+import { seeded } from "../support/seeded.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -31,17 +32,6 @@ const seed = Number(values.seed);
 const ttl = Number(values.ttl);
 const most = 3;
 const userCount = 30;
-
-/** Mulberry32. @param {number} from */
-function randomBy(from) {
-  let state = from;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const port = await freePort();
 const url = `redis://127.0.0.1:${port}`;
@@ -68,7 +58,7 @@ const limited = [engine({ maxSessions: most }), engine({ maxSessions: most })];
 
 /** @type {Record<string, number>} */
 const done = {};
-const draw = randomBy(seed);
+const draw = seeded(seed);
 /** The cookies of each user's sessions, as browsers would have them. @type {Map<string, Set<string>>} */
 const jars = new Map(Array.from({ length: userCount }, (_, at) => [`user-${at}`, new Set()]));
 

@@ -7,9 +7,10 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { createSessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { Browser } from "../support/browser.ts";
-import { randomBy, seed, tally, times } from "../support/counts.ts";
+import { seed, tally, times } from "../support/counts.ts";
 import { frameworks, type Routes } from "../support/frameworks.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { seeded } from "../support/seeded.mjs";
 import { startProxy } from "../support/tcp-proxy.ts";
 
 const secret = "a secret of the tests of lost answers, long enough";
@@ -98,7 +99,7 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
   it(
     `${drops} lost answers: nothing is done twice, and what was answered was done (seed ${seed})`,
     async () => {
-      const random = randomBy(seed);
+      const random = seeded(seed);
       const proxy = await startProxy(redis.port);
       const client = new Redis(proxy.port, impatient);
       client.on("error", () => {});

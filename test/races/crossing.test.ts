@@ -6,11 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createSessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { Browser } from "../support/browser.ts";
-import { randomBy, seed, tally, times } from "../support/counts.ts";
+import { seed, tally, times } from "../support/counts.ts";
 import { until } from "../support/deferred.ts";
 import { frameworks, type Routes } from "../support/frameworks.ts";
 import { expectDone } from "../support/in-time.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { seeded } from "../support/seeded.mjs";
 
 const secret = "a secret of the tests of crossing, long enough";
 const clients = 64;
@@ -109,7 +110,7 @@ describe.each(frameworks.map((framework) => [framework.name, framework] as const
         }
       })();
       await Promise.all(
-        Array.from({ length: clients }, (_, index) => drive(urls, `user${index}`, randomBy(seed + index), seen)),
+        Array.from({ length: clients }, (_, index) => drive(urls, `user${index}`, seeded(seed + index), seen)),
       );
       isRunning = false;
       await killing;

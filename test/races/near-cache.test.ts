@@ -10,9 +10,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Store, StoreRecord } from "../../src/store.ts";
 import { nearCache } from "../../src/stores/near-cache.ts";
 import { redisStore } from "../../src/stores/redis.ts";
-import { randomBy, seed, times } from "../support/counts.ts";
+import { seed, times } from "../support/counts.ts";
 import { call, liveRecord, untilServing } from "../support/near-caches.ts";
 import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
+import { seeded } from "../support/seeded.mjs";
 import { startProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
 const keys = ["one", "two", "three", "four"];
@@ -111,7 +112,7 @@ async function kill(random: () => number): Promise<void> {
 describe("near caches among each other", () => {
   it(`never answer with less than they know, whatever becomes of their connections (seed ${seed})`, async () => {
     let left = operations;
-    const random = randomBy(seed);
+    const random = seeded(seed);
     const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T; // never empty
     const work = async (): Promise<void> => {
       while (left-- > 0) {

@@ -6,7 +6,8 @@
 import { Cluster, Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ownerOf } from "../../src/principals.ts";
-import { randomBy, seed, tally, times } from "../support/counts.ts";
+import { seed, tally, times } from "../support/counts.ts";
+import { seeded } from "../support/seeded.mjs";
 import { until } from "../support/deferred.ts";
 import { type NodeAnswer, type NodeOrder, type PrincipalNode, startPrincipalNode } from "../support/principal-nodes.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -167,7 +168,7 @@ describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
     const at = await fleet(topology, { ttl: "1h" });
     for (let round = 0; round < rounds; round++) {
       const user = `all-${round}`;
-      const draw = randomBy(seed + round);
+      const draw = seeded(seed + round);
       const node = (): PrincipalNode => at.nodes[draw() < 0.5 ? 0 : 1];
       const earlier = await Promise.all(Array.from({ length: 12 }, () => node().tell({ op: "login", user })));
       const spared = draw() < 0.5 ? earlier[0] : undefined;

@@ -17,17 +17,6 @@ export function times(usual: number, full: number): number {
   return isFull ? full : usual;
 }
 
-/** Numbers from 0 to 1 by a seed (mulberry32). */
-export function randomBy(seedOfIt: number): () => number {
-  let state = seedOfIt;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 const figures = new Map<string, number>();
 
 /** Adds to a figure of a gate ("T9", "lost answers"): what was really done, for the table of `npm run gates`. */

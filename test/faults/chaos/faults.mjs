@@ -6,7 +6,8 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { until } from "../../../examples/cluster/processes.mjs";
-import { oneOf, seeded } from "../checker/faults.mjs";
+import { seeded } from "../../support/seeded.mjs";
+import { oneOf } from "../checker/faults.mjs";
 
 /**
  * @typedef {import("./cluster.mjs").ChaosCluster} ChaosCluster

@@ -6,7 +6,8 @@
  */
 import { Agent, request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
-import { oneOf, seeded } from "./faults.mjs";
+import { seeded } from "../../support/seeded.mjs";
+import { oneOf } from "./faults.mjs";
 
 /**
  * @typedef {object} Entry One operation; one line of the history.

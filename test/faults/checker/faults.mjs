@@ -8,21 +8,6 @@ import { setTimeout as pause } from "node:timers/promises";
  */
 
 /**
- * A seeded generator (mulberry32): numbers from 0 up to 1.
- * @param {number} seed
- * @returns {Random}
- */
-export function seeded(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-/**
  * One of a list.
  * @template T
  * @param {Random} random

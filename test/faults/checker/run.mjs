@@ -5,8 +5,9 @@
  */
 import { createWriteStream } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { seeded } from "../../support/seeded.mjs";
 import { Clients } from "./clients.mjs";
-import { injectFaults, seeded } from "./faults.mjs";
+import { injectFaults } from "./faults.mjs";
 import { startFleet } from "./fleet.mjs";
 import { Model } from "./model.mjs";
 
