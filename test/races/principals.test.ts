@@ -1,17 +1,21 @@
 /**
  * Logins, renewals, revocations and limits of one user, at once, in two processes. After each seeded round: no user has
  * more sessions than may be, nothing survived a revocation that it must not, and the index names exactly what lives.
- * A few rounds here, 200 with HOLDFAST_FULL.
+ * And what many logins leave in it. A few rounds here, 200 with HOLDFAST_FULL.
  */
 import { Cluster, Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createSessions } from "../../src/index.ts";
 import { ownerOf } from "../../src/principals.ts";
+import { redisStore } from "../../src/stores/redis.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 import { seed, tally, times } from "../support/counts.ts";
-import { seeded } from "../support/seeded.mjs";
 import { until } from "../support/deferred.ts";
+import { Client } from "../support/exchange.ts";
 import { type NodeAnswer, type NodeOrder, type PrincipalNode, startPrincipalNode } from "../support/principal-nodes.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { type RedisCluster, startCluster } from "../support/redis-topologies.ts";
+import { seeded } from "../support/seeded.mjs";
 
 const rounds = times(3, 200);
 const most = 3;
@@ -135,7 +139,11 @@ async function heldInFlight({ nodes }: Fleet, user: string, sessions: readonly N
     // What ends them asks Redis for the time, which is this machine's: they began before, by their own idea of it.
     await until(() => Date.now() > (seen?.ended ?? 0), "Redis's clock to pass the node's");
   }
-  return { answered, go: () => Promise.all(nodes.map((node) => node.tell({ op: "go" }))), answers: Promise.all(answers) };
+  return {
+    answered,
+    go: () => Promise.all(nodes.map((node) => node.tell({ op: "go" }))),
+    answers: Promise.all(answers),
+  };
 }
 
 describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
@@ -211,6 +219,29 @@ describe.each(Object.keys(topologies))("two processes on %s", (topology) => {
     }
     tally("principals", "rounds", rounds);
   }, 600_000);
+
+  it("keep few names of a user who logs in often and whose sessions nobody lists", async () => {
+    const { client } = topologies[topology]?.() ?? {};
+    if (client === undefined) throw new Error(topology);
+    const clock = manualClock();
+    const sessions = createSessions({
+      secret: "a secret of the tests of principals, 40 characters",
+      store: redisStore(client, { prefix: "often:", clock: clock.now }),
+      principal: (data) => String(data["userId"]),
+      ttl: "1m",
+      absoluteTimeout: "30d",
+    });
+    const count = (): Promise<unknown> => client.call("zcard", `often:p:{${ownerOf("ada")}}`);
+    // Each is dead after the next one but one, and its name would stand for 30 days.
+    for (let login = 0; login < 200; login++) {
+      await new Client(sessions).request((session) => Object.assign(session, { userId: "ada" }));
+      clock.advance(30_000);
+    }
+    expect(Number(await count())).toBeLessThan(60);
+    expect(await sessions.list("ada")).toHaveLength(1);
+    expect(Number(await count())).toBe(1);
+    await sessions.close();
+  });
 });
 
 /** Logins, renewals, writes and logouts, in a seeded order. */
