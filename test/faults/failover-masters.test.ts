@@ -35,8 +35,9 @@ function judge(figures: Figures, downAfterMs: number): void {
 }
 
 describe("with writers and random clients on Express, Koa and Fastify, nothing acknowledged is lost and nobody logged out", () => {
-  it("where Sentinels replace a master that is killed, and then one that hangs and wakes", async () => {
-    judge(await failover({ kind: "sentinel", faults: ["kill", "hang"], seed: Date.now() % 1_000_000 }), 500);
+  it("where Sentinels replace a master that is killed, one that is cut off, and one that hangs and wakes", async () => {
+    const faults = ["kill", "cut", "hang"] as const;
+    judge(await failover({ kind: "sentinel", faults, seed: Date.now() % 1_000_000 }), 500);
   });
 
   it("where a Cluster replaces a master that is killed, one that is cut off, and one that hangs and wakes", async () => {

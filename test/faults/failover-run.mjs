@@ -65,7 +65,9 @@ const recoveryMs = 6_000;
  */
 export async function failover({ kind, faults, seed, revives = false, browsers = 4, requests = 2, history }) {
   const isolable = faults.includes("cut");
-  const fleet = await (kind === "sentinel" ? startSentinels({ isolable }) : startCluster({ isolable }));
+  // A master that is back is a replica some eight seconds later: without waiting for it, each fault takes one away.
+  const replicas = revives ? 2 : Math.max(2, faults.length);
+  const fleet = await (kind === "sentinel" ? startSentinels({ isolable, replicas }) : startCluster({ isolable }));
   const apps = await Promise.all(frameworks.map((framework) => startApp({ framework, url: fleet.url })));
   const file = history === undefined ? undefined : createWriteStream(history);
   const late = monitorEventLoopDelay({ resolution: 5 });
