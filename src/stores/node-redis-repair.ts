@@ -1,37 +1,28 @@
 /**
- * Connects a node-redis client again that went deaf. Before version 5.10 it takes a connection that was lost during the
- * handshake for ready: the handshake's last commands are allowed to fail, so that nobody sees why they did. From then on
- * nothing is answered, and nothing is tried again either. It shows in the order of events: an `error` between a `connect`
- * and its `ready`. `redis-from-node-redis.ts` calls it for each client that is handed in.
+ * What is mended of a node-redis client, which is otherwise left as it is. `redis-from-node-redis.ts` calls it for each
+ * one that is handed in.
+ *
+ * Before version 5.10 a client takes a connection that was lost during the handshake for ready: the handshake's last
+ * commands are allowed to fail, so that nobody sees why they did. From then on nothing is answered, and nothing is tried
+ * again either. It shows in the order of events: an `error` between a `connect` and its `ready`. It is connected again.
+ *
+ * And a Cluster client that lost a master goes on looking for that one: version 5 until it is back, version 6 for five
+ * seconds; one that hangs it does not leave while commands are sent to it, as each of them puts its `socketTimeout` off.
+ * Whom the others have in its place is asked at each attempt to connect again, and where a command got no answer.
  */
+import { randomInt } from "node:crypto";
+import { type Cluster, type Connection, eachMaster, kindOf } from "./node-redis-masters.ts";
 
-/** What is used of one connection: a single client, or the one that a Cluster or Sentinel client keeps for a node. */
-interface Connection {
-  readonly isOpen: boolean;
-  readonly isReady?: boolean;
-  connect(): Promise<unknown>;
-  destroy(): unknown;
-  on(event: string, listener: () => void): unknown;
-}
-
-/** What is used of a Cluster: `client` is there once a node is needed. */
-interface Cluster {
-  readonly masters: readonly { readonly client?: Connection }[];
-  on(event: string, listener: () => void): unknown;
-}
-
-/** What is used of a Sentinel client. `_execute` is in no documentation: it lends the connection to the master. */
-interface Sentinel {
-  _execute?(isReadonly: boolean, use: (connection: Connection) => Promise<void>): Promise<void>;
-  on(event: string, listener: (event: { type?: string }) => void): unknown;
-}
-
-/** From now on the client does not stay deaf. `restart` connects a single one again. */
-export function repairDeafness(client: object, restart: () => void): void {
-  // node-redis's own classes, told apart as in redis-from-node-redis.ts.
-  if ("getSentinelNode" in client) repairMasters(client as unknown as Sentinel);
-  else if ("nodeClient" in client) repairNodes(client as unknown as Cluster);
-  else repair(client as Connection, restart);
+/**
+ * From now on the client does not stay deaf, nor with a master that is gone. `restart` connects a single one again. What
+ * is returned is to be called where a Cluster's node, `host:port`, gave no answer in time.
+ */
+export function repairClient(client: object, restart: () => void): (silent: string) => void {
+  const kind = kindOf(client);
+  // node-redis's own classes, by their kind.
+  if (kind === "single") repair(client as Connection, restart);
+  else eachMaster(client, (connection) => repair(connection, () => again(connection)));
+  return kind === "cluster" ? followMasters(client as unknown as Cluster & Mapped) : () => undefined;
 }
 
 const repaired = new WeakSet<Connection>();
@@ -61,21 +52,30 @@ function again(connection: Connection): void {
   connection.connect().catch(() => undefined);
 }
 
-function repairNodes(cluster: Cluster): void {
-  const look = (): void => {
-    for (const { client } of cluster.masters) if (client !== undefined) repair(client, () => again(client));
-  };
-  look();
-  cluster.on("connect", look);
-  cluster.on("node-connect", look);
+/** Each of them connects to a node and asks. */
+const askEveryMs = 250;
+
+/** What is used of a Cluster's map of slots, which is in no documentation: asks that node for it, or else the others. */
+interface Mapped {
+  readonly _slots?: { rediscover?(startWith: Connection): Promise<unknown> };
 }
 
-/** It lends a connection once that is ready: one that is deaf by then is not seen to be. */
-function repairMasters(sentinel: Sentinel): void {
-  sentinel.on("topology-change", ({ type }) => {
-    if (type !== "MASTER_CHANGE") return;
-    const seen = sentinel._execute?.(false, async (connection) => repair(connection, () => again(connection)));
-    // It could not be lent: there will be another.
-    seen?.catch(() => undefined);
+function followMasters(cluster: Cluster & Mapped): (silent: string) => void {
+  let askedAt = Number.NEGATIVE_INFINITY;
+  const ask = (silent: string): void => {
+    const now = performance.now();
+    const others = cluster.masters.filter(({ address, client }) => address !== silent && client?.isReady === true);
+    if (others.length === 0 || now - askedAt < askEveryMs) return;
+    const one = others[randomInt(others.length)]?.client;
+    if (one === undefined) return;
+    askedAt = now;
+    // Nobody knows: it is asked again at the next attempt.
+    cluster._slots?.rediscover?.(one).catch(() => undefined);
+  };
+  cluster.on("node-reconnecting", () => {
+    // Version 5 goes on for a node that is no master any more: nothing is to be asked then.
+    const lost = cluster.masters.find(({ client }) => client?.isReady === false);
+    if (lost?.address !== undefined) ask(lost.address);
   });
+  return ask;
 }

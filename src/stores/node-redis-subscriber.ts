@@ -4,6 +4,7 @@
  * counts as ended at each error and each new master. `redis-from-node-redis.ts` makes it.
  */
 import { randomInt } from "node:crypto";
+import { kindOf } from "./node-redis-masters.ts";
 import type { Subscriber } from "./redis-client.ts";
 import { answerWithinMs } from "./redis-subscriber.ts";
 
@@ -42,9 +43,10 @@ interface Sentinel {
 
 /** A subscription by `client`, whichever of the three it is. @throws Error where no node of a Cluster is known */
 export async function nodeRedisSubscriber(client: object): Promise<Subscriber> {
-  // node-redis's own classes, told apart as in redis-from-node-redis.ts.
-  if ("getSentinelNode" in client) return bySentinel(client as unknown as Sentinel);
-  if (!("nodeClient" in client)) return byDuplicate(client as unknown as Single);
+  const kind = kindOf(client);
+  // node-redis's own classes, by their kind.
+  if (kind === "sentinel") return bySentinel(client as unknown as Sentinel);
+  if (kind === "single") return byDuplicate(client as unknown as Single);
   const cluster = client as unknown as Cluster;
   const node = cluster.masters.length === 0 ? undefined : cluster.masters[randomInt(cluster.masters.length)];
   if (node === undefined) throw new Error("no node of the Cluster is known");

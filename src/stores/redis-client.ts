@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import { Duplex } from "node:stream";
 import { debuglog } from "node:util";
 import { SessionError } from "../errors.ts";
+import type { NodeRedisKind } from "./node-redis-masters.ts";
 import { type ConnectionSettings, parseRedisUrl } from "./redis-url.ts";
 
 /** What the store listens to. */
@@ -48,6 +49,8 @@ export interface RedisCommands extends RedisLike {
   evalBuffer(lua: string, keyCount: number, ...args: (string | Buffer)[]): Promise<unknown>;
   /** Which node of a Cluster holds a key, where the client tells itself. */
   shardOf?(key: string): string;
+  /** Which of node-redis's clients it is, where it is one. A name that ioredis has not. */
+  readonly nodeRedis?: NodeRedisKind;
   /** A connection of its own that hears what is published, where the client is not ioredis's. A name that ioredis has not. */
   openSubscriber?(): Promise<Subscriber>;
 }

@@ -44,9 +44,12 @@ export function isRedirection(error: unknown): boolean {
 /** Why the store did not send a command, for now. */
 export class Unsent extends Error {}
 
+/** What ioredis (its option's name), and what node-redis says of a command that it neither sends nor keeps. */
+const unsent = /enableOfflineQueue|^The client is offline$|^The queue is full$/;
+
 /** Whether nothing was sent, also where the client says so: it keeps no queue for a connection that is not there. */
 export function isUnsent(error: unknown): boolean {
-  return error instanceof Unsent || (error instanceof Error && error.message.includes("enableOfflineQueue"));
+  return error instanceof Unsent || (error instanceof Error && unsent.test(error.message));
 }
 
 const cures: Readonly<Record<string, string>> = {

@@ -4,7 +4,8 @@
  * otherwise leaves it as it is. Called where a client is handed in.
  */
 import keySlot from "cluster-key-slot";
-import { repairDeafness } from "./node-redis-repair.ts";
+import { kindOf, type NodeRedisKind } from "./node-redis-masters.ts";
+import { repairClient } from "./node-redis-repair.ts";
 import { nodeRedisSubscriber } from "./node-redis-subscriber.ts";
 import type { RedisCommands, RedisEvent, Subscriber } from "./redis-client.ts";
 
@@ -42,8 +43,9 @@ type Send = (key: string | undefined, args: Arguments, options: SendOptions) => 
 /** A single client takes the command alone, a Cluster its key and whether a replica may answer, a Sentinel the latter. */
 function sender(client: NodeRedisLike): Send {
   const send = client.sendCommand.bind(client) as (...args: unknown[]) => Promise<unknown>; // one of the forms below
-  if ("nodeClient" in client) return (key, args, options) => send(key, false, args, options);
-  if ("getSentinelNode" in client) return (_key, args, options) => send(false, args, options);
+  const kind = kindOf(client);
+  if (kind === "cluster") return (key, args, options) => send(key, false, args, options);
+  if (kind === "sentinel") return (_key, args, options) => send(false, args, options);
   return (_key, args, options) => send(args, options);
 }
 
@@ -64,13 +66,16 @@ export function fromNodeRedis(client: NodeRedisLike): RedisCommands {
 }
 
 class NodeRedisFace implements RedisCommands {
+  readonly nodeRedis: NodeRedisKind;
   readonly #client: NodeRedisLike;
   readonly #send: Send;
+  readonly #onSilence: (node: string) => void;
   /** Connected once, and ended for good since: `connect()` is the owner's to call then. */
   #isEnded = false;
   #connecting: Promise<unknown> | undefined;
 
   constructor(client: NodeRedisLike) {
+    this.nodeRedis = kindOf(client);
     this.#client = client;
     this.#send = sender(client);
     client.on("ready", () => {
@@ -81,7 +86,7 @@ class NodeRedisFace implements RedisCommands {
     });
     // Without a listener a lost connection would end the process.
     client.on("error", () => {});
-    repairDeafness(client, () => this.disconnect(true));
+    this.#onSilence = repairClient(client, () => this.disconnect(true));
   }
 
   get options(): object {
@@ -165,7 +170,10 @@ class NodeRedisFace implements RedisCommands {
 
   #run(key: string | undefined, args: Arguments, options: SendOptions): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("Command timed out")), commandTimeoutMs);
+      const timer = setTimeout(() => {
+        if (key !== undefined) this.#onSilence(this.shardOf(key));
+        reject(new Error("Command timed out"));
+      }, commandTimeoutMs);
       this.#send(key, args, options)
         .finally(() => clearTimeout(timer))
         .then(resolve, (error: unknown) => reject(asReplyError(error)));
