@@ -32,6 +32,11 @@ interface Replica {
 export function replicaReads(client: RedisCommands, options: RedisStoreOptions): ReplicaReads | undefined {
   const { readFrom, replica, maxStaleness: maxStalenessMs = 1_000 } = options;
   if (readFrom !== "replica") return undefined;
+  if (client.nodeRedis === "cluster") {
+    const cure =
+      'a node-redis Cluster does not say where its replicas are; hand in an ioredis Cluster, or "redis+cluster://…"';
+    throw wrong("redisStore option readFrom", readFrom, cure);
+  }
   const knowsIts = isCluster(client) || Array.isArray(Reflect.get(client.options, "sentinels"));
   if (knowsIts && replica !== undefined) {
     throw wrong("redisStore option replica", replica, "leave it out: Sentinel and Cluster know their replicas");
@@ -40,7 +45,9 @@ export function replicaReads(client: RedisCommands, options: RedisStoreOptions):
     throw wrong(
       "redisStore option replica",
       replica,
-      'a single Redis needs it for readFrom: "replica": a client or a URL',
+      client.nodeRedis === "sentinel"
+        ? 'node-redis does not say where its replicas are; hand in an ioredis client with Sentinels, or "redis+sentinel://…"'
+        : 'a single Redis needs it for readFrom: "replica": a client or a URL',
     );
   }
   const isUrl = typeof replica === "string";
