@@ -4,6 +4,7 @@
  * `redis-link.ts` call it; the figures behind the settings are in decision 0021.
  */
 import { SessionError } from "../errors.ts";
+import { eachMaster, kindOf } from "./node-redis-masters.ts";
 import { isRedisCommands, type RedisCommands, type RedisLike } from "./redis-client.ts";
 import { fromNodeRedis, isNodeRedis, type NodeRedisLike } from "./redis-from-node-redis.ts";
 
@@ -13,12 +14,12 @@ import { fromNodeRedis, isNodeRedis, type NodeRedisLike } from "./redis-from-nod
  */
 export function checkClient(client: unknown): RedisCommands {
   if (isRedisCommands(client)) {
-    report(client, "ioredis", missingSettings(client));
+    if (isNew(client)) report("ioredis", missingSettings(client));
     return client;
   }
   if (isNodeRedis(client)) {
     const face = fromNodeRedis(client);
-    report(face, "node-redis", missingInNodeRedis(client));
+    if (isNew(face)) checkNodeRedis(client);
     return face;
   }
   const received = client === null ? "null" : Array.isArray(client) ? "an array" : typeof client;
@@ -32,10 +33,14 @@ export function checkClient(client: unknown): RedisCommands {
 const clientsSeen = new WeakSet<object>();
 const serversSeen = new WeakSet<object>();
 
-/** Names the settings that a client handed in lacks: `process.emitWarning`, once a client. */
-function report(client: RedisCommands, kind: "ioredis" | "node-redis", missing: readonly string[]): void {
-  if (clientsSeen.has(client)) return;
+function isNew(client: RedisCommands): boolean {
+  if (clientsSeen.has(client)) return false;
   clientsSeen.add(client);
+  return true;
+}
+
+/** Names the settings that a client handed in lacks: `process.emitWarning`. */
+function report(kind: "ioredis" | "node-redis", missing: readonly string[]): void {
   if (missing.length === 0) return;
   process.emitWarning(
     `the ${kind} client given to redisStore() lacks settings that decide how an outage ends: ${missing.join("; ")}. Set them where the client is made, or give redisStore() a URL, whose client has them.`,
@@ -68,14 +73,44 @@ export function missingSettings(client: RedisLike): string[] {
   return missing;
 }
 
-/** node-redis: the store times each command itself, but only the client can give up a connection that hangs. */
-function missingInNodeRedis(client: NodeRedisLike): string[] {
-  const given: unknown = Reflect.get(client, "options");
-  // A Cluster and a Sentinel keep the settings of their connections elsewhere, and out of reach.
-  if (typeof given !== "object" || given === null || "nodeClient" in client || "getSentinelNode" in client) return [];
-  const socket = new Map<string, unknown>(Object.entries(Reflect.get(given, "socket") ?? {}));
-  if (typeof socket.get("socketTimeout") === "number") return [];
-  return [`socket.socketTimeout is ${String(socket.get("socketTimeout"))}, set 2500`];
+/** A Cluster and a Sentinel client keep their settings to themselves: their first connection tells, once it is there. */
+function checkNodeRedis(client: NodeRedisLike): void {
+  const kind = kindOf(client);
+  if (kind === "single") {
+    report("node-redis", missingInNodeRedis(client, ""));
+    return;
+  }
+  let isTold = false;
+  eachMaster(client, (connection) => {
+    if (isTold) return;
+    isTold = true;
+    report("node-redis", missingInNodeRedis(connection, kind === "cluster" ? "defaults." : "nodeClientOptions."));
+  });
+}
+
+/**
+ * The store times each command itself, but only the client can give up a connection that hangs, and what waits for one.
+ * `where`: what goes before a setting's name.
+ */
+function missingInNodeRedis(connection: object, where: string): string[] {
+  const own = settingsOf(connection, "options");
+  const socketTimeout: unknown = settingsOf(own, "socket").socketTimeout;
+  const missing: string[] = [];
+  if (typeof socketTimeout !== "number")
+    missing.push(`${where}socket.socketTimeout is ${String(socketTimeout)}, set 2500`);
+  // Version 6 has a timeout of five seconds unless told otherwise; where it keeps that is in no documentation.
+  const isTimed = Number(settingsOf(connection, "_commandOptions").timeout) > 0;
+  if (own.disableOfflineQueue !== true && typeof own.commandsQueueMaxLength !== "number" && !isTimed)
+    missing.push(
+      `${where}disableOfflineQueue is ${String(own.disableOfflineQueue)}, set true: an outage fills the queue, which has no limit (commandsQueueMaxLength)`,
+    );
+  return missing;
+}
+
+/** Whatever stands there, as settings to look up. */
+function settingsOf(holder: object, name: string): Record<string, unknown> {
+  const found: unknown = Reflect.get(holder, name);
+  return { ...(typeof found === "object" ? found : {}) };
 }
 
 function missingInCluster(own: ReadonlyMap<string, unknown>): string[] {

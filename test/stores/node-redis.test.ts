@@ -8,6 +8,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { createSessions, type Sessions } from "../../src/index.ts";
 import { type NodeRedisLike, redisStore } from "../../src/stores/redis.ts";
+import { isUnsent } from "../../src/stores/redis-failures.ts";
 import { runStoreContract } from "../contract/store.ts";
 import { until } from "../support/deferred.ts";
 import { Client } from "../support/exchange.ts";
@@ -17,6 +18,8 @@ import { startProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
 const secret = "a secret of the tests of node-redis, long enough";
 const socket = { socketTimeout: 2_500, reconnectStrategy: (retries: number) => Math.min(50 * retries, 500) };
+/** Each with a `socket` of its own: node-redis writes into those of `rootNodes`. */
+const tuned = () => ({ socket: { ...socket }, disableOfflineQueue: true });
 
 let single: RedisServer;
 let cluster: RedisCluster;
@@ -37,12 +40,16 @@ const clients: Record<string, () => NodeRedisLike> = {
   "node-redis 6": () => createClient({ url: single.url, socket }),
   "node-redis 6 with RESP2": () => createClient({ url: single.url, socket, RESP: 2 }),
   "node-redis 6 with RESP3": () => createClient({ url: single.url, socket, RESP: 3 }),
-  "node-redis 5": () => createClient5({ url: single.url, socket }),
-  "a node-redis 6 Cluster": () => createCluster({ rootNodes: rootNodes() }),
-  "a node-redis 5 Cluster": () => createCluster5({ rootNodes: rootNodes() }),
-  "node-redis 6 behind Sentinel": () => createSentinel({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
-  "node-redis 5 behind Sentinel": () => createSentinel5({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
+  "node-redis 5": () => createClient5({ url: single.url, ...tuned() }),
+  "a node-redis 6 Cluster": () => createCluster({ rootNodes: rootNodes(), defaults: tuned() }),
+  "a node-redis 5 Cluster": () => createCluster5({ rootNodes: rootNodes(), defaults: tuned() }),
+  "node-redis 6 behind Sentinel": () =>
+    createSentinel({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels, nodeClientOptions: tuned() }),
+  "node-redis 5 behind Sentinel": () =>
+    createSentinel5({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels, nodeClientOptions: tuned() }),
 };
+
+type NodeRedisMaker = () => NodeRedisLike;
 
 /** Ends every connection that hears what is published, of whichever server the client is of. */
 async function cutSubscribers(what: string): Promise<void> {
@@ -111,18 +118,112 @@ const versions: readonly (readonly [string, (url: string) => NodeRedisLike])[] =
   ["node-redis 5", (url) => createClient5({ url, socket })],
 ];
 
-it("names, once a client, what it lacks to notice a connection that hangs", async () => {
+const noTimeout = "socket.socketTimeout is undefined, set 2500";
+const noLimit = "disableOfflineQueue is undefined, set true: an outage fills the queue";
+const untimed = { commandOptions: { timeout: 0 } };
+
+/** A client with node-redis's defaults, what it lacks, and one that has it. */
+const checked: readonly (readonly [string, NodeRedisMaker, readonly string[], NodeRedisMaker])[] = [
+  [
+    "node-redis 6",
+    () => createClient({ url: single.url }),
+    [noTimeout],
+    () => createClient({ url: single.url, socket }),
+  ],
+  [
+    "node-redis 6 without its command timeout",
+    () => createClient({ url: single.url, ...untimed }),
+    [noTimeout, noLimit],
+    () => createClient({ url: single.url, ...untimed, ...tuned() }),
+  ],
+  [
+    "node-redis 5",
+    () => createClient5({ url: single.url }),
+    [noTimeout, noLimit],
+    () => createClient5({ url: single.url, socket, commandsQueueMaxLength: 1_000 }),
+  ],
+  [
+    "a node-redis 6 Cluster",
+    () => createCluster({ rootNodes: rootNodes().map((node) => ({ ...node, ...tuned() })) }),
+    [`defaults.${noTimeout}`],
+    () => createCluster({ rootNodes: rootNodes(), defaults: tuned() }),
+  ],
+  [
+    "a node-redis 5 Cluster",
+    () => createCluster5({ rootNodes: rootNodes() }),
+    [`defaults.${noTimeout}`, `defaults.${noLimit}`],
+    () => createCluster5({ rootNodes: rootNodes(), defaults: tuned() }),
+  ],
+  [
+    "node-redis 6 behind Sentinel",
+    () => createSentinel({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
+    [`nodeClientOptions.${noTimeout}`],
+    () => createSentinel({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels, nodeClientOptions: tuned() }),
+  ],
+  [
+    "node-redis 5 behind Sentinel",
+    () => createSentinel5({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
+    [`nodeClientOptions.${noTimeout}`, `nodeClientOptions.${noLimit}`],
+    () => createSentinel5({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels, nodeClientOptions: tuned() }),
+  ],
+];
+
+it.each(checked)("what %s lacks for an outage is named, once a client", async (_, bare, lacks, able) => {
   const warnings: string[] = [];
   const listen = (warning: Error & { code?: string }): void => {
     if (warning.code === "HOLDFAST_REDIS_CLIENT") warnings.push(warning.message);
   };
   process.on("warning", listen);
   onTestFinished(() => void process.off("warning", listen));
-  const bare = createClient({ url: single.url });
-  const tuned = createClient({ url: single.url, socket });
-  for (const client of [bare, bare, tuned]) await redisStore(client).close?.();
-  await new Promise((resolve) => setImmediate(resolve));
-  expect(warnings).toEqual([expect.stringContaining("socket.socketTimeout is undefined, set 2500")]);
+  const [good, bad] = [able(), bare()];
+  onTestFinished(async () => {
+    for (const client of [good, bad]) await client.destroy();
+  });
+  for (const client of [good, bad, bad]) {
+    const store = redisStore(client);
+    await store.read("a".repeat(43), { deadline: performance.now() + 10_000, durable: false });
+    await store.close?.();
+  }
+  await until(() => warnings.length > 0, "the warning");
+  expect(warnings).toEqual([expect.stringContaining(`how an outage ends: ${lacks[0]}`)]);
+  for (const lack of lacks) expect(warnings[0]).toContain(lack);
+  expect(warnings[0]?.match(/, set /g)).toHaveLength(lacks.length);
+});
+
+interface Pinging {
+  connect(): Promise<unknown>;
+  destroy(): void;
+  ping(): Promise<unknown>;
+}
+
+it.each<[string, (limits: { commandsQueueMaxLength?: number; disableOfflineQueue?: boolean }) => Pinging]>([
+  ["node-redis 6", (limits) => createClient({ url: single.url, ...limits })],
+  ["node-redis 5", (limits) => createClient5({ url: single.url, ...limits })],
+])("a command that %s neither sends nor keeps has not been applied: its repeat is no second one", async (_, create) => {
+  const [full, offline] = [create({ commandsQueueMaxLength: 10 }), create({ disableOfflineQueue: true })];
+  onTestFinished(() => {
+    for (const client of [full, offline]) client.destroy();
+  });
+  await full.connect();
+  const answers = await Promise.allSettled(Array.from({ length: 11 }, () => full.ping()));
+  expect(answers.at(-1)).toMatchObject({ status: "rejected", reason: expect.toSatisfy(isUnsent) });
+  const connecting = offline.connect();
+  await expect(offline.ping()).rejects.toSatisfy(isUnsent);
+  await connecting;
+});
+
+it("reads from replicas, which a Cluster client does not name, are refused at start with what to do", () => {
+  const make = (client: NodeRedisLike, replica?: string) => () =>
+    redisStore(client, { readFrom: "replica", ...(replica && { replica }) });
+  const [inCluster, behind] = [
+    createCluster({ rootNodes: rootNodes() }),
+    createSentinel({ name: sentinel.name, sentinelRootNodes: sentinel.sentinels }),
+  ];
+  const refusal = (cure: string) =>
+    expect.objectContaining({ code: "ERR_SESSION_OPTION", message: expect.stringContaining(cure) });
+  expect(make(inCluster)).toThrow(refusal("hand in an ioredis Cluster"));
+  expect(make(inCluster, single.url)).toThrow(refusal("hand in an ioredis Cluster"));
+  expect(make(behind)).toThrow(refusal("hand in an ioredis client with Sentinels"));
 });
 
 it("durability, which needs connections of its own, is refused at start with what to do", () => {
