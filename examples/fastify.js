@@ -60,6 +60,8 @@ if (process.argv[1] === import.meta.filename) {
   const starting = start(Number(process.env.PORT ?? 3000));
   process.once("SIGTERM", async () => {
     const { app, sessions } = await starting;
+    // No connection is kept from here on: each ends with its next answer. One that was kept would get a 503 below.
+    app.server.prependListener("request", (_request, response) => response.setHeader("connection", "close"));
     // Health says 404, then 503, for NOTICE milliseconds each: as long as the load balancer takes to notice.
     await sessions.drain({ notice: Number(process.env.NOTICE ?? 0) });
     app.server.keepAliveTimeout = 1; // no idle connection is waited for

@@ -57,6 +57,8 @@ export function start(port) {
 if (process.argv[1] === import.meta.filename) {
   const server = start(Number(process.env.PORT ?? 3000));
   process.once("SIGTERM", async () => {
+    // No connection is kept from here on: each ends with its next answer.
+    server.prependListener("request", (_request, response) => response.setHeader("connection", "close"));
     // Health says 404, then 503, for NOTICE milliseconds each: as long as the load balancer takes to notice.
     await server.sessions.drain({ notice: Number(process.env.NOTICE ?? 0) });
     server.close(() => server.sessions.close()); // once what is under way is answered

@@ -102,11 +102,27 @@ describe("an example run by node alone", () => {
     await closed;
     expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*set-cookie: sid=[\s\S]*\{"user":"ada"\}/i);
   });
+
+  it("Express, Koa and Fastify keep no connection from the moment they are told to end, and serve on while they drain", async () => {
+    await Promise.all(
+      ["express", "koa", "fastify"].map(async (name) => {
+        const port = await freePort();
+        const child = run(`${name}.js`, port, { NOTICE: "600000" });
+        const get = (path: string) => fetch(`http://localhost:${port}${path}`).catch(() => undefined);
+        await until(async () => (await get("/health"))?.status === 200, `${name} to serve`);
+        expect((await get("/"))?.headers.get("connection"), name).toBe("keep-alive");
+        child.kill("SIGTERM");
+        await until(async () => (await get("/health"))?.status === 404, `${name} to drain`);
+        const answer = await get("/");
+        expect([answer?.status, answer?.headers.get("connection")], name).toEqual([200, "close"]);
+      }),
+    );
+  });
 });
 
-/** Runs an example from the built package; ended with the test. */
-function run(file: string, port: number): ChildProcess {
-  const env = { ...process.env, PORT: String(port), REDIS_URL: "" };
+/** Runs an example from the built package, `more` in its environment; ended with the test. */
+function run(file: string, port: number, more: Record<string, string> = {}): ChildProcess {
+  const env = { ...process.env, PORT: String(port), REDIS_URL: "", ...more };
   const child = spawn(process.execPath, [new URL(file, folder).pathname], { env, stdio: "inherit" });
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
