@@ -11,9 +11,10 @@ import { ensureBuilt } from "../../.ci/build.mjs";
 import { createSessions, type SessionEvents, type SessionOptions, type Sessions } from "../../src/index.ts";
 import { redisStore } from "../../src/stores/redis.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
-import { randomBy, seed, times } from "../support/counts.ts";
+import { seed, times } from "../support/counts.ts";
 import { Client } from "../support/exchange.ts";
 import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
+import { seeded } from "../support/seeded.mjs";
 import { startProxy } from "../support/tcp-proxy.ts";
 
 const secret = "a secret of the tests of events, 32 characters";
@@ -113,7 +114,7 @@ describe("destroyed", () => {
     const [mine = [], theirs = []] = events;
     await listening(here, theirs);
     await listening(there, mine);
-    const draw = randomBy(seed);
+    const draw = seeded(seed);
     const ids: string[] = [];
     const watched: string[] = [];
     for (let round = 0; round < times(40, 200); round++) {
