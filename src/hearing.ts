@@ -127,15 +127,22 @@ export class Hearing {
 
   async #lookAt(id: string): Promise<void> {
     const { options, store } = this.#context;
+    const askedAt = store.now();
     // A near cache may not have heard of the end yet that brings us here.
     const found = await readById(this.#context, new Budget(options.storeTimeoutMs), id, { fresh: true });
     const { record } = found;
     if (record?.kind === "live") {
-      if (found.id !== id) this.#move(id, found.id);
+      if (found.id !== id) {
+        this.#move(id, found.id);
+        // It may have ended under that id before anybody watched it.
+        this.#lookAgain([found.id]);
+      }
       const deadline = Math.min(record.expiresAt, record.absoluteExpiresAt ?? Number.POSITIVE_INFINITY);
       if (this.#watchers.has(found.id)) this.#deadlines.set(found.id, deadline);
       return;
     }
+    // It ran out while the answer was on its way: it may have been extended after that.
+    if (record?.kind === "ended" && record.reason === "expired" && askedAt < record.expiresAt) return this.#lookAt(id);
     const isPast = store.now() >= (this.#deadlines.get(id) ?? Number.POSITIVE_INFINITY);
     this.#fire(id, record?.kind === "ended" ? record.reason : isPast ? "expired" : "unknown");
   }
