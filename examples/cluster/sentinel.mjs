@@ -30,10 +30,11 @@ const paceForShortDownAfter = ["PING-PERIOD", "300", "INFO-PERIOD", "1000"];
  * @param {object} [options]
  * @param {(name: string, port: number) => Promise<number>} [options.publish] puts something, a proxy, before a server,
  *   and resolves to the port that everybody else is to use for it
+ * @param {(name: string) => string} [options.sourceOf] the address that a server's own connections come from
  * @param {number} [options.downAfterMs] how long a master may be silent
  */
 export async function startSentinel(processes, options = {}) {
-  const { publish = async (_, port) => port, downAfterMs = 500 } = options;
+  const { publish = async (_, port) => port, sourceOf, downAfterMs = 500 } = options;
   /** @type {Server[]} */
   const servers = [];
   for (const name of ["r1", "r2", "r3"]) {
@@ -45,6 +46,7 @@ export async function startSentinel(processes, options = {}) {
       // A master that nobody follows acknowledges nothing: it may be replaced by one that has none of it.
       "min-replicas-to-write 1",
     ];
+    if (sourceOf !== undefined) config.push(`bind-source-addr ${sourceOf(name)}`);
     const first = servers[0];
     if (first !== undefined) config.push(`replicaof 127.0.0.1 ${first.publicPort}`);
     await startRedis(processes, { name, port, config });

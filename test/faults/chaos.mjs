@@ -5,6 +5,7 @@
  * missing, then runs it.
  *
  * $ npm run chaos -- --seconds 600 --seed 7 --topology cluster
+ * $ npm run chaos -- --durability --topology cluster         # with replicas that confirm, and stalled replication too
  * $ npm run chaos -- --faults "hung master,partition"       # these alone
  * $ npm run chaos -- --replay history.jsonl                 # judges a kept history again
  */
@@ -21,7 +22,7 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "60" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     topology: { type: "string", default: "sentinel" },
-    faults: { type: "string", default: faultKinds.join(",") },
+    faults: { type: "string" },
     calm: { type: "string", default: "2000" },
     slack: { type: "string", default: "500" },
     durability: { type: "boolean", default: false },
@@ -54,9 +55,10 @@ async function replay(path) {
 
 async function run() {
   const { topology, history = join(tmpdir(), `holdfast-chaos-${values.seed}.jsonl`) } = values;
-  const kinds = faultKinds.filter((kind) => values.faults.split(",").includes(kind));
+  const asked = values.faults?.split(",");
+  const kinds = asked && faultKinds.filter((kind) => asked.includes(kind));
   if (topology !== "sentinel" && topology !== "cluster") throw new Error("--topology is sentinel or cluster");
-  if (kinds.length === 0) throw new Error(`--faults is a list of: ${faultKinds.join(", ")}`);
+  if (kinds?.length === 0) throw new Error(`--faults is a list of: ${faultKinds.join(", ")}`);
   const [seconds, seed, calmMs, slackMs] = [values.seconds, values.seed, values.calm, values.slack].map(Number);
   console.log(`seed ${values.seed}, ${seconds} s on Redis ${topology}, history in ${history}`);
   return chaos({
@@ -65,7 +67,7 @@ async function run() {
     calmMs: Number(calmMs),
     slackMs: Number(slackMs),
     topology,
-    kinds,
+    ...(kinds && { kinds }),
     history,
     ...(values.durability && { durability: { replicas: 1, for: "all" } }),
   });

@@ -1,6 +1,7 @@
 /**
- * Chaos in short, on haproxy, three frameworks and real Redis topologies, and the proof that its report can say no.
- * Long runs: `npm run chaos`. The apps run from `dist/`, each in a process of its own.
+ * Chaos in short, on haproxy, three frameworks and real Redis topologies, and the proof that its report can say no:
+ * masters die while their replicas lack what they have. Long runs, and the other faults: `npm run chaos`; masters that
+ * die without `durability`: failover-masters.test.ts. The apps run from `dist/`, each in a process of its own.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt } from "../../.ci/build.mjs";
@@ -13,31 +14,45 @@ import type { Entry } from "./checker/clients.mjs";
 beforeAll(() => ensureBuilt());
 
 /** What a run must have felt, or it has shown nothing; and what it must not have broken. */
-async function survives(options: ChaosOptions): Promise<void> {
-  const report = await chaos({ calmMs: 600, browsers: 8, leniency: 2, ...options });
+async function survivesStalls(topology: ChaosOptions["topology"]): Promise<void> {
+  const report = await chaos({
+    seconds: 9,
+    seed: Date.now() % 1_000_000,
+    topology,
+    kinds: ["stalled replication", "node kill"],
+    // Short, so that several are refused before the master dies.
+    durability: { replicas: 1, for: "all", timeout: 100 },
+    calmMs: 600,
+    browsers: 8,
+    leniency: 2,
+  });
   console.log(JSON.stringify({ ...report, violations: report.violations.length }));
-  expectNotHeldUp(silenceMs[options.topology]);
+  expectNotHeldUp(silenceMs[topology]);
   const isOfTime = ({ kind }: { kind: string }) => kind === "hang" || kind === "outage";
   const wrong = report.violations.filter((violation) => !isOfTime(violation));
   expect(wrong.slice(0, 10), `seed ${report.seed}`).toEqual([]);
   const late = report.violations.filter(isOfTime).map(({ detail }) => detail);
   if (late.length > 0) failLate(`${late.join("; ")}; seed ${report.seed}`);
   expectDone(report.operations, 100, "the load");
-  expectDone(report.outages["master kill"]?.faults, 0, "the master's end");
-  expectDone(report.outages["master kill"]?.felt, 0, "what the clients felt of it");
+  expectDone(report.lackedBytes[0], 0, "the bytes that no replica had when the master died");
+  expectDone(report.errors["503 ERR_SESSION_UNCONFIRMED by a node"], 0, "the writes that no replica confirmed");
+  expectDone(report.outages["stalled replication"]?.felt, 0, "what the clients felt of the master's end");
   expectDone(report.outages["node kill"]?.faults, 0, "a node's end");
 }
 
 describe.concurrent("clients of three nodes behind haproxy", () => {
-  const seed = Date.now() % 1_000_000;
-
-  it("lose nothing when nodes and the master under Sentinel are killed", async () => {
-    await survives({ seconds: 9, seed, topology: "sentinel", kinds: ["master kill", "node kill"] });
+  it("lose nothing with durability when nodes are killed, and the master under Sentinel while replication is stalled", async () => {
+    await survivesStalls("sentinel");
   });
 
-  it("lose nothing when nodes and a master of the Cluster are killed", async () => {
-    await survives({ seconds: 9, seed, topology: "cluster", kinds: ["master kill", "node kill"] });
+  it("lose nothing with durability when nodes are killed, and a master of the Cluster while replication is stalled", async () => {
+    await survivesStalls("cluster");
   });
+});
+
+it("a run without durability is not judged by what stalled replication costs: it does not begin", async () => {
+  const options = { seconds: 1, seed: 1, topology: "sentinel", kinds: ["stalled replication"] } as const;
+  await expect(chaos(options)).rejects.toThrow("needs durability");
 });
 
 /** A judge of a run on Sentinel that has felt one fault, from 1 s on. */
@@ -98,6 +113,15 @@ describe("the report", () => {
     const stored = [{ key: "holdfast:x", ttlMs: -1, life: null, keys: [] }];
     const report = judgeOf("partition", [refused(1_000, 2_700), { from: 2_800, to: 2_900 }]).finish(stored, ["n2"]);
     expect(report.violations.map(({ kind }) => kind).sort()).toEqual(["died", "hang", "no-ttl"]);
+  });
+
+  it("takes a logout at its word, but for one that found ended what no replica had confirmed", () => {
+    const unconfirmed = { kind: "logout", outcome: "unknown", status: 503, code: "ERR_SESSION_UNCONFIRMED" } as const;
+    const again = { kind: "logout", seen: null, from: 2, to: 3 } as const;
+    const back = { kind: "read", from: 4, to: 5 } as const;
+    expect(judgeOf("stalled replication", [unconfirmed, again, back]).finish([]).violations).toEqual([]);
+    const { violations } = judgeOf("master kill", [{ ...again, seen: "L1" }, back]).finish([]);
+    expect(violations.map(({ kind }) => kind)).toEqual(["back"]);
   });
 
   it("leaves what a node's death costs out of what Redis may cost", () => {

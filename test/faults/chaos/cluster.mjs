@@ -24,6 +24,9 @@ const app = join(import.meta.dirname, "..", "checker", "app.mjs");
 /** How long a master may be silent before the others replace it: `down-after` of Sentinel, `node-timeout` of Cluster. */
 export const silenceMs = { sentinel: 500, cluster: 1000 };
 
+/** Of each master of a Cluster. Where writes are confirmed, one is to be left when another has taken over. */
+const replicas = { usual: 1, durable: 2 };
+
 /**
  * Requests of one session go to all nodes in turn, so that they race. Only what never reached a node is sent again.
  * @param {{ port: number, nodes: Node[] }} options
@@ -83,10 +86,15 @@ async function startNodes(processes, settings) {
  * @param {Processes} processes
  * @param {import("./network.mjs").Network} network
  * @param {Topology} topology
+ * @param {boolean} isDurable
  */
-async function startRedis(processes, network, topology) {
-  if (topology === "cluster") return startRedisCluster(processes, network, silenceMs.cluster);
-  const redis = await startSentinel(processes, { publish: network.publish, downAfterMs: silenceMs.sentinel });
+async function startRedis(processes, network, topology, isDurable) {
+  if (topology === "cluster") {
+    const replicasEach = isDurable ? replicas.durable : replicas.usual;
+    return startRedisCluster(processes, network, { nodeTimeoutMs: silenceMs.cluster, replicasEach });
+  }
+  const { publish, sourceOf } = network;
+  const redis = await startSentinel(processes, { publish, sourceOf, downAfterMs: silenceMs.sentinel });
   return { ...redis, masters: async () => [await redis.master()].filter((server) => server !== undefined) };
 }
 
@@ -105,7 +113,7 @@ export async function startCluster({ topology, durability }) {
     await network.stop();
   };
   try {
-    const redis = await startRedis(processes, network, topology);
+    const redis = await startRedis(processes, network, topology, durability !== undefined);
     const nodes = await startNodes(processes, { url: redis.url, durability });
     const port = await startBalancer(processes, nodes);
     /** Whether every Redis is in its place, and what is acknowledged from here on gets to a replica. */

@@ -6,12 +6,13 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { until } from "../../../examples/cluster/processes.mjs";
+import { info } from "../../../examples/cluster/redis.mjs";
 import { seeded } from "../../support/seeded.mjs";
 import { oneOf } from "../checker/faults.mjs";
 
 /**
  * @typedef {import("./cluster.mjs").ChaosCluster} ChaosCluster
- * @typedef {"node kill" | "master kill" | "hung master" | "partition"} FaultKind
+ * @typedef {"node kill" | "master kill" | "hung master" | "partition" | "stalled replication"} FaultKind
  *
  * @typedef {object} Fault
  * @property {FaultKind} kind
@@ -19,6 +20,7 @@ import { oneOf } from "../checker/faults.mjs";
  * @property {number} at ms since the start of the run
  * @property {number} forMs until it was undone
  * @property {string} [how] what else there is to know
+ * @property {number} [lackedBytes] of what the master had, on none of its replicas when it died
  *
  * @typedef {object} Plan
  * @property {number} seed
@@ -32,21 +34,24 @@ import { oneOf } from "../checker/faults.mjs";
 /** How long before the end of the load the last fault comes. */
 const lastMs = 6_000;
 
-/** @type {Record<Exclude<FaultKind, "node kill">, (cluster: ChaosCluster, master: string, random: () => number) => Promise<string | undefined>>} */
+/** How long its replicas get nothing from a master that is killed then. */
+const stallMs = 300;
+
+/** @type {Record<Exclude<FaultKind, "node kill">, (cluster: ChaosCluster, master: string, random: () => number) => Promise<Partial<Fault>>>} */
 const masterFaults = {
   /** Back after a while as what it was: Sentinel, or the Cluster, tells it who is master now. */
   "master kill": async (cluster, master, random) => {
     await cluster.kill(master);
     await pause(200 + random() * 4_000);
     await cluster.revive(master);
-    return undefined;
+    return {};
   },
   /** It wakes up as a master that was replaced, or in the middle of that, or just in time. */
   "hung master": async ({ processes }, master, random) => {
     processes.hang(master);
     await pause(200 + random() * 5_000);
     processes.wake(master);
-    return undefined;
+    return {};
   },
   /** Cut off from clients, Sentinels and replicas alike; healed with its old connections, or without. */
   partition: async ({ network }, master, random) => {
@@ -54,9 +59,40 @@ const masterFaults = {
     await network.cut(master);
     await pause(200 + random() * 5_000);
     await network.heal(master, isReset);
-    return isReset ? "connections reset" : "connections kept";
+    return { how: isReset ? "connections reset" : "connections kept" };
+  },
+  /** Its replicas get nothing more, then it is killed: what they lack is gone. It is back when another has taken over. */
+  "stalled replication": async (cluster, master) => {
+    const { network, redis } = cluster;
+    const server = redis.servers.find(({ name }) => name === master);
+    if (server === undefined) throw new Error(`there is no ${master}`);
+    const { length: shards } = await redis.masters();
+    await network.hold(server.port);
+    await pause(stallMs);
+    const lackedBytes = await lackedBy(server, redis.servers);
+    await cluster.kill(master);
+    await network.drop(server.port);
+    const isReplaced = async () => {
+      const masters = await redis.masters();
+      return masters.length === shards && !masters.includes(server);
+    };
+    await until(isReplaced, `another master in place of ${master}`);
+    await cluster.revive(master);
+    return { lackedBytes };
   },
 };
+
+/**
+ * How much of its own the replica that is farthest ahead lacks.
+ * @param {{ port: number, publicPort: number }} master
+ * @param {readonly { port: number }[]} servers
+ */
+async function lackedBy(master, servers) {
+  const { master_repl_offset: sent } = await info(master.port, "replication");
+  const states = await Promise.all(servers.map(({ port }) => info(port, "replication").catch(() => undefined)));
+  const own = states.filter((state) => state?.role === "slave" && Number(state.master_port) === master.publicPort);
+  return Number(sent) - Math.max(...own.map((state) => Number(state?.slave_repl_offset)));
+}
 
 /**
  * Injects faults until the load is over; each is undone when this resolves.
@@ -122,8 +158,8 @@ async function harmMasters(cluster, plan, kinds) {
     const { name } = oneOf(random, masters);
     const at = plan.now();
     const end = plan.begin({ kind, target: name, at, forMs: 0 });
-    const how = await masterFaults[kind](cluster, name, random);
-    end({ forMs: plan.now() - at, ...(how && { how }) });
+    const undone = await masterFaults[kind](cluster, name, random);
+    end({ forMs: plan.now() - at, ...undone });
     const isOver = () => plan.now() > plan.seconds * 1000;
     await until(async () => isOver() || (await cluster.isWhole()), `${name} to be back after "${kind}"`);
   }

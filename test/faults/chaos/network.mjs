@@ -36,6 +36,10 @@ export async function startNetwork() {
     cut: (name) => order({ cut: sourceOf(name) }),
     /** @param {string} name @param {boolean} isReset whether its old connections end, or go on with what was sent */
     heal: (name, isReset) => order({ heal: sourceOf(name), isReset }),
+    /** Keeps what a server sends from a port from the other servers. @param {number} target as in `publish` */
+    hold: (target) => order({ hold: target }),
+    /** Ends `hold`, and the connections that it held: what was sent meanwhile is lost. @param {number} target */
+    drop: (target) => order({ drop: target }),
     async stop() {
       if (child.exitCode !== null) return;
       const gone = once(child, "exit");

@@ -45,7 +45,7 @@ export class Outages {
 
   /** @param {Entry} entry in the order in which outcomes were known */
   add(entry) {
-    const { kind, outcome, status, from, to, browser } = entry;
+    const { kind, outcome, status, code, from, to, browser } = entry;
     const fault = this.#faultOf(from, to);
     const phase = fault?.kind ?? "calm";
     const figures = this.#phases.get(phase) ?? { durations: [], ok: 0, unknown: 0 };
@@ -53,7 +53,8 @@ export class Outages {
     figures.durations.push(to - from);
     if (outcome === "unknown") {
       figures.unknown += 1;
-      const name = status === 0 ? "no answer" : `${status} by ${/^n\d/.test(entry.app) ? "a node" : "the balancer"}`;
+      const by = /^n\d/.test(entry.app) ? "a node" : "the balancer";
+      const name = status === 0 ? "no answer" : `${[status, code].filter(Boolean).join(" ")} by ${by}`;
       this.errors[name] = (this.errors[name] ?? 0) + 1;
     } else figures.ok += 1;
     if (!writes.has(kind)) return;

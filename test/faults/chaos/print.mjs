@@ -31,7 +31,8 @@ function table(head, rows) {
 
 /** @param {import("./run.mjs").ChaosReport} report */
 export function printReport(report) {
-  const { seed, topology, seconds, operations, keys, byKind, errors, phases, outages, violations } = report;
+  const { seed, topology, seconds, operations, keys, byKind, errors, phases, outages, lackedBytes, violations } =
+    report;
   console.log(`\n${operations} operations in ${seconds} s on Redis ${topology}, seed ${seed}; ${keys} records left`);
   console.log(
     Object.entries(byKind)
@@ -56,6 +57,8 @@ export function printReport(report) {
   console.log("\nerrors by kind");
   for (const [kind, count] of Object.entries(errors)) console.log(`  ${count} × ${kind}`);
   if (Object.keys(errors).length === 0) console.log("  none");
+  if (lackedBytes.length > 0)
+    console.log(`\nbytes that no replica had when its master died: ${lackedBytes.join(", ")}`);
 
   console.log("\npromises");
   for (const [kind, words] of promises) {

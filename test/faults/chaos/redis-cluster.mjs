@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Redis Cluster as processes of the chaos run: three masters with a replica each, every one of them behind a proxy of
+ * Redis Cluster as processes of the chaos run: three masters with their replicas, every one of them behind a proxy of
  * the network, for clients and for its bus. Called by `cluster.mjs`; its counterpart is `examples/cluster/sentinel.mjs`.
  */
 
@@ -13,14 +13,15 @@ import { ask, info, startRedis } from "../../../examples/cluster/redis.mjs";
  */
 
 const slots = 16_384;
-const names = ["r1", "r2", "r3", "r4", "r5", "r6"];
+const shards = 3;
 
 /**
  * @param {import("../../../examples/cluster/processes.mjs").Processes} processes
  * @param {import("./network.mjs").Network} network
- * @param {number} nodeTimeoutMs how long a master may be silent
+ * @param {{ nodeTimeoutMs: number, replicasEach: number }} options `nodeTimeoutMs`: how long a master may be silent
  */
-export async function startRedisCluster(processes, network, nodeTimeoutMs) {
+export async function startRedisCluster(processes, network, { nodeTimeoutMs, replicasEach }) {
+  const names = Array.from({ length: shards * (1 + replicasEach) }, (_, index) => `r${index + 1}`);
   const servers = await Promise.all(names.map((name) => startServer(processes, network, { name, nodeTimeoutMs })));
   await introduce(servers);
 
@@ -38,23 +39,33 @@ export async function startRedisCluster(processes, network, nodeTimeoutMs) {
     masters,
     /** For `redisStore()`. */
     url: `redis+cluster://${servers.map(({ publicPort }) => `127.0.0.1:${publicPort}`).join(",")}`,
-    /** Whether everybody is there, sees everybody, and each master has a replica that follows it. */
+    /** Whether everybody is there, sees everybody, and each master has its replicas, which follow it. */
     async isWhole() {
       const states = await Promise.all(servers.map(({ port }) => ask(port, "CLUSTER", "INFO")));
       const views = await Promise.all(servers.map(({ port }) => ask(port, "CLUSTER", "NODES")));
       const roles = await Promise.all(servers.map(({ port }) => info(port, "replication")));
       const isCalm = (/** @type {unknown} */ view) => !/fail|handshake|noaddr|disconnected/.test(String(view));
+      const serving = roles.filter(({ role }) => role === "master");
+      const following = roles.filter(({ role, master_link_status: link }) => role === "slave" && link === "up");
       return (
-        states.every((state) => /cluster_state:ok[\s\S]*known_nodes:6/.test(String(state))) &&
+        states.every((state) => isComplete(String(state), servers.length)) &&
         views.every(isCalm) &&
-        roles.filter(({ role, slave0 = "" }) => role === "master" && slave0.includes("state=online")).length === 3 &&
-        roles.filter(({ role, master_link_status: link }) => role === "slave" && link === "up").length === 3
+        serving.length === shards &&
+        serving.every((fields) => countOnline(fields) === replicasEach) &&
+        following.length === shards * replicasEach
       );
     },
   };
   await until(cluster.isWhole, "the Cluster to be whole");
   return cluster;
 }
+
+/** @param {string} info CLUSTER INFO @param {number} size */
+const isComplete = (info, size) => info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${size}\r`);
+
+/** A master's replicas, by INFO replication. @param {Record<string, string>} fields */
+const countOnline = (fields) =>
+  Object.keys(fields).filter((name) => /^slave\d+$/.test(name) && fields[name]?.includes("state=online")).length;
 
 /** A line of CLUSTER NODES: a master that has slots and is not down. @param {string} line */
 function isServing(line) {
@@ -93,8 +104,8 @@ async function introduce(servers) {
     await ask(port, "CLUSTER", "SET-CONFIG-EPOCH", String(index + 1));
     if (index > 0) await ask(port, "CLUSTER", "MEET", "127.0.0.1", `${first.publicPort}`, `${first.publicBus}`);
   }
-  for (const [index, { port }] of servers.slice(0, 3).entries()) {
-    const [from, to] = [Math.floor((slots * index) / 3), Math.floor((slots * (index + 1)) / 3) - 1];
+  for (const [index, { port }] of servers.slice(0, shards).entries()) {
+    const [from, to] = [Math.floor((slots * index) / shards), Math.floor((slots * (index + 1)) / shards) - 1];
     await ask(port, "CLUSTER", "ADDSLOTSRANGE", String(from), String(to));
   }
   const knowsAll = async (/** @type {Server} */ { port }) => {
@@ -102,8 +113,8 @@ async function introduce(servers) {
     return view.trim().split("\n").length === servers.length && !view.includes("handshake");
   };
   for (const server of servers) await until(() => knowsAll(server), "the servers to know each other");
-  for (const [index, { port }] of servers.slice(3).entries()) {
-    const id = String(await ask(servers[index]?.port ?? 0, "CLUSTER", "MYID"));
+  for (const [index, { port }] of servers.slice(shards).entries()) {
+    const id = String(await ask(servers[index % shards]?.port ?? 0, "CLUSTER", "MYID"));
     await until(
       () =>
         ask(port, "CLUSTER", "REPLICATE", id).then(

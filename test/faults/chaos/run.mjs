@@ -17,13 +17,13 @@ import { Outages } from "./outages.mjs";
  * @property {number} seconds of load
  * @property {number} seed
  * @property {import("./cluster.mjs").Topology} topology
- * @property {readonly import("./faults.mjs").FaultKind[]} [kinds] of faults; default all
+ * @property {readonly import("./faults.mjs").FaultKind[]} [kinds] of faults; default all that may lose nothing
  * @property {number} [calmMs] between faults, on average
  * @property {number} [browsers]
  * @property {number} [requests] at a time, of one browser
  * @property {number} [thinkMs] between two operations of one client, at most
  * @property {boolean} [rotates] whether browsers renew their sessions
- * @property {object | undefined} [durability] the apps' option of that name
+ * @property {object | undefined} [durability] the apps' option of that name; "stalled replication" needs it
  * @property {number} [slackMs] how long beyond `storeTimeout` a request may take: handler, balancer
  * @property {number} [leniency] by how much a busy machine may stretch what is promised in time; default 1
  * @property {string} [history] the file that keeps operations and faults, one JSON line each
@@ -39,11 +39,15 @@ import { Outages } from "./outages.mjs";
  * @property {Record<string, import("./outages.mjs").PhaseFigures>} phases ms
  * @property {Record<string, import("./outages.mjs").OutageFigures>} outages of writers
  * @property {number} longestWaitMs
+ * @property {number[]} lackedBytes of each master that died while replication was stalled, on none of its replicas
  * @property {import("../checker/model.mjs").Violation[]} violations
  */
 
 /** @type {readonly import("./faults.mjs").FaultKind[]} */
-export const faultKinds = ["master kill", "hung master", "partition", "node kill"];
+export const faultKinds = ["master kill", "hung master", "partition", "node kill", "stalled replication"];
+
+/** What a master acknowledges while replication is stalled is lost with it, but for what replicas confirmed. */
+const needsDurability = "stalled replication";
 
 /** The apps' own, by default. */
 const storeTimeoutMs = 1_000;
@@ -56,7 +60,12 @@ const medianOutageMs = 2_500;
  * @returns {Promise<ChaosReport>}
  */
 export async function chaos(options) {
-  const { seconds, seed, topology, kinds = faultKinds, calmMs = 2_000, durability } = options;
+  const { seconds, seed, topology, calmMs = 2_000, durability } = options;
+  const isJudged = (/** @type {string} */ kind) => durability !== undefined || kind !== needsDurability;
+  const { kinds = faultKinds.filter(isJudged) } = options;
+  if (!kinds.every(isJudged)) {
+    throw new Error(`"${needsDurability}" needs durability: what replicas don't confirm is lost with its master`);
+  }
   const { browsers = 12, requests = 2, thinkMs = 20, rotates = true } = options;
   const file = options.history === undefined ? undefined : createWriteStream(options.history);
   const write = (/** @type {object} */ line) => file?.write(`${JSON.stringify(line)}\n`);
@@ -173,6 +182,7 @@ export class Judge {
       phases: this.outages.phases(),
       outages: this.outages.outages(),
       longestWaitMs: this.#longestWaitMs,
+      lackedBytes: this.outages.faults.flatMap(({ lackedBytes = [] }) => lackedBytes),
       violations,
     };
   }

@@ -20,6 +20,7 @@ import { oneOf } from "./faults.mjs";
  * @property {number} to ms since the start, when its outcome was known
  * @property {"ok" | "fail" | "unknown"} outcome fail: certainly not done
  * @property {number} status HTTP status; 0: no answer
+ * @property {string} [code] of the error that a node answered
  * @property {string | null} [seen] the life that the session belonged to, by the answer
  * @property {string} [key] of a set
  * @property {boolean} [explicit] of a set: the app awaited `save()` and looked at its outcome
@@ -253,6 +254,7 @@ export async function exchange(place, { kind, life, gen, cookie, index = 0 }, ta
     status,
   };
   if (entry.outcome !== "unknown") entry.seen = typeof body.life === "string" ? body.life : null;
+  if (typeof body.code === "string") entry.code = body.code;
   if (kind === "set") Object.assign(entry, { key: query.key, explicit: query.mode === "explicit" });
   if (status === 200 && typeof body.count === "number") Object.assign(entry, { count: body.count, keys: body.keys });
   if (answer.cookie !== undefined) entry.id = answer.cookie.split(".")[0] ?? "";

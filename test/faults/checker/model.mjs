@@ -34,7 +34,7 @@ export class Model {
     const life = this.#lives.get(entry.life) ?? [];
     if (!this.#lives.has(entry.life)) this.#lives.set(entry.life, life);
     life.push(entry);
-    if (entry.kind === "logout" && entry.outcome === "ok" && !this.#ended.has(entry.life)) {
+    if (entry.kind === "logout" && entry.outcome === "ok" && !this.#ended.has(entry.life) && !isHearsay(entry, life)) {
       this.#ended.set(entry.life, entry.to);
     }
     this.#count += 1;
@@ -187,6 +187,17 @@ function isKept(entry, moves) {
   if (entry.kind !== "set" || entry.outcome !== "ok") return false;
   if (entry.explicit) return true;
   return !moves.some(({ from, to, outcome }) => from < entry.to && (outcome === "unknown" || to > entry.from));
+}
+
+/**
+ * Whether a logout found no session because of a rotation or logout that no replica had confirmed, and so ended none: a
+ * failover may undo what it saw.
+ * @param {Entry} logout
+ * @param {Entry[]} entries of its life
+ */
+function isHearsay({ seen }, entries) {
+  if (seen !== null) return false;
+  return entries.some(({ kind, code }) => /rotate|logout/.test(kind) && code === "ERR_SESSION_UNCONFIRMED");
 }
 
 /**
