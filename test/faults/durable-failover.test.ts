@@ -4,6 +4,7 @@
  */
 import { afterEach, expect, test } from "vitest";
 import { redisStore } from "../../src/stores/redis.ts";
+import { isFull, tally } from "../support/counts.ts";
 import { startCluster } from "../support/redis-cluster.mjs";
 import { startSentinels } from "../support/redis-sentinels.mjs";
 import { until } from "../support/redis-server.ts";
@@ -19,7 +20,7 @@ const fleets = [
   ["in a Cluster", () => startCluster({ masters: 3, replicas: 1 })],
 ] as const;
 
-test.each(process.env["HOLDFAST_FULL"] === undefined ? fleets.slice(0, 1) : fleets)(
+test.each(isFull ? fleets : fleets.slice(0, 1))(
   "%s a killed master costs a pause, and nothing that was confirmed",
   async (what, start) => {
     const fleet = await start();
@@ -51,6 +52,8 @@ test.each(process.env["HOLDFAST_FULL"] === undefined ? fleets.slice(0, 1) : flee
       `${what}: ${seen.saved.length} saves confirmed, ${missing.lost.length} lost; longest pause ` +
         `${Math.round(pause)} ms; refused: ${JSON.stringify(Object.fromEntries(seen.failures))}`,
     );
+    tally("T8", "saves confirmed beside a killed master", seen.saved.length);
+    tally("T8", "of those lost", missing.lost.length);
     expect(missing).toEqual({ lost: [], loggedOut: 0, resurrected: 0 });
     expect(seen.stale).toBe(0);
   },
