@@ -1,8 +1,10 @@
 // @ts-check
 /**
- * The soak: the checker for as long as asked, with faults, and its figures. Ends with 1 when a promise was broken.
+ * The soak: the checker for as long as asked, with faults, and its figures; memory, sockets and timers of the apps among
+ * them. Ends with 1 when a promise was broken, or memory grows: judged from seven minutes on, two of which warm up.
  *
  * $ npm run soak -- --seconds 600 --seed 7
+ * $ npm run soak -- --seconds 1800 --calm 60000    # a fault a minute
  * $ npm run soak -- --bug leak --seconds 5     # one of checker/bugs.mjs: must be caught
  * $ npm run soak -- --replay history.jsonl     # judges a kept history again
  */
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     bug: { type: "string" },
     history: { type: "string" },
     replay: { type: "string" },
+    json: { type: "boolean", default: false },
   },
 });
 
@@ -29,6 +32,18 @@ function printViolations(violations) {
   console.log(`violations ${violations.length}`);
   for (const { kind, detail } of violations.slice(0, 40)) console.log(`  ${kind}: ${detail}`);
   if (violations.length > 0) process.exitCode = 1;
+}
+
+/** @param {import("./checker/vitals.mjs").VitalFigures} figures */
+function printVitals({ framework, before, after, growth, endedInMs }) {
+  const mb = (/** @type {number} */ bytes) => Math.round(bytes / 2 ** 20);
+  const slope =
+    growth === undefined
+      ? "too short to say how it grows"
+      : `${growth.perTenMinutes.toFixed(2)} ± ${growth.error.toFixed(2)} MB per 10 minutes over ${growth.minutes} minutes`;
+  console.log(`${framework}: memory ${mb(before.rss)} to ${mb(after.rss)} MB, ${slope}`);
+  const end = endedInMs === undefined ? "did not end when closed" : `ended ${endedInMs} ms after it was told to close`;
+  console.log(`  sockets ${before.sockets} to ${after.sockets}, timers ${before.timers} to ${after.timers}; ${end}`);
 }
 
 /** @param {string} path */
@@ -53,13 +68,15 @@ async function soak() {
   const history = values.history ?? join(tmpdir(), `holdfast-history-${seed}.jsonl`);
   console.log(`seed ${seed}, ${values.seconds} s, history in ${history}`);
   const { bug, calm, seconds } = values;
-  const options = { seconds: Number(seconds), seed, calmMs: Number(calm), history, ...(bug && { bug }) };
+  const options = { seconds: Number(seconds), seed, calmMs: Number(calm), history, watches: true, ...(bug && { bug }) };
   const figures = await check(options);
   console.log(`operations ${figures.operations}, sessions left ${figures.keys}`);
   for (const [kind, outcomes] of Object.entries(figures.byKind)) console.log(`  ${kind} ${JSON.stringify(outcomes)}`);
   console.log(`faults ${JSON.stringify(figures.faults)}`);
   console.log(`longest wait ${figures.longestWaitMs} ms`);
+  figures.vitals.forEach(printVitals);
   printViolations(figures.violations);
+  if (values.json) console.log(JSON.stringify(figures));
 }
 
 await (values.replay === undefined ? soak() : replay(values.replay));

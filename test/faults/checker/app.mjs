@@ -65,6 +65,7 @@ function contents(session) {
  */
 async function answer(read, query) {
   if (query.get("op") === "health") return { status: 200, body: {} };
+  if (query.get("op") === "vitals") return { status: 200, body: vitals() };
   const current = () => /** @type {Held} */ (read());
   const session = current();
   const life = query.get("life") ?? "";
@@ -98,6 +99,13 @@ async function answer(read, query) {
       return { status: 200, body: found };
   }
   return { status: 400, body: {} };
+}
+
+/** What this process holds: see `vitals.mjs`. */
+function vitals() {
+  const active = process.getActiveResourcesInfo();
+  const count = (/** @type {string} */ name) => active.filter((each) => each === name).length;
+  return { rss: process.memoryUsage.rss(), sockets: count("TCPSocketWrap"), timers: count("Timeout") };
 }
 
 /** @param {unknown} error */
@@ -163,6 +171,12 @@ if (name !== undefined) server.prependListener("request", (_, response) => respo
 server.listen(settings.port ?? 0, "127.0.0.1", () => {
   const address = server.address();
   console.log(`port ${typeof address === "object" ? address?.port : ""}`);
+});
+// What is left when all is closed keeps this process; nothing may be.
+process.once("SIGTERM", () => {
+  process.stdin.destroy();
+  server.close();
+  void sessions.close();
 });
 // Whoever started it on any port holds this pipe; without it, nobody needs this process.
 if (settings.port === undefined) process.stdin.resume().on("end", () => process.exit(0));

@@ -19,6 +19,9 @@ import { freePort } from "../../../examples/cluster/free-port.mjs";
  * @typedef {Awaited<ReturnType<typeof startProxy>>} Proxy
  */
 
+/** How long an app may take to end when it is told to; `sessions.close()` alone may take ten seconds. */
+const endMs = 15_000;
+
 /** @param {import("node:net").Server} server */
 async function listening(server, port = 0) {
   server.listen(port, "127.0.0.1");
@@ -142,6 +145,16 @@ export async function startApp(settings) {
     port: Number(/port (\d+)/.exec(String(line))?.[1]),
     /** Whether the process went away by itself. */
     hasDied: () => child.exitCode !== null && !state.isStopping,
+    /** Has it close server and sessions. @returns {Promise<number | undefined>} ms until it ended by itself */
+    end: async () => {
+      state.isStopping = true;
+      const from = performance.now();
+      child.kill("SIGTERM");
+      const late = new AbortController();
+      const [code] = await Promise.race([ended, pause(endMs, [undefined], { signal: late.signal })]);
+      late.abort();
+      return code === 0 ? Math.round(performance.now() - from) : undefined;
+    },
     stop: async () => {
       state.isStopping = true;
       child.kill("SIGKILL");

@@ -4,12 +4,14 @@
  * and has it judged. Called by the soak and by the tests.
  */
 import { createWriteStream } from "node:fs";
+import { request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { seeded } from "../../support/seeded.mjs";
 import { Clients } from "./clients.mjs";
 import { injectFaults } from "./faults.mjs";
 import { startFleet } from "./fleet.mjs";
 import { Model } from "./model.mjs";
+import { judgeVitals, watch } from "./vitals.mjs";
 
 /**
  * @typedef {object} RunOptions
@@ -22,6 +24,7 @@ import { Model } from "./model.mjs";
  * @property {number} [requests] at a time, of one browser
  * @property {number} [thinkMs] between two operations of one client, at most
  * @property {boolean} [rotates] whether browsers renew their sessions; default true
+ * @property {boolean} [watches] whether memory, sockets and timers of the apps are, and their end
  * @property {string} [history] the file that keeps the operations, one JSON line each
  *
  * @typedef {object} Figures
@@ -32,6 +35,7 @@ import { Model } from "./model.mjs";
  * @property {Record<string, number>} faults
  * @property {number} longestWaitMs
  * @property {number} keys live sessions in the store at the end
+ * @property {import("./vitals.mjs").VitalFigures[]} vitals
  * @property {import("./model.mjs").Violation[]} violations
  */
 
@@ -47,7 +51,17 @@ export async function check(options) {
   write({ seed, seconds, bug: options.bug });
   const model = new Model();
   /** @type {Figures} */
-  const figures = { seed, seconds, operations: 0, byKind: {}, faults: {}, longestWaitMs: 0, keys: 0, violations: [] };
+  const figures = {
+    seed,
+    seconds,
+    operations: 0,
+    byKind: {},
+    faults: {},
+    longestWaitMs: 0,
+    keys: 0,
+    vitals: [],
+    violations: [],
+  };
   const clients = new Clients({
     targets: fleet.apps,
     seed,
@@ -58,6 +72,7 @@ export async function check(options) {
       model.add(entry);
     },
   });
+  const watched = options.watches ? await watch(fleet.apps) : undefined;
   try {
     const signal = AbortSignal.timeout(seconds * 1000);
     const report = (/** @type {string} */ fault, /** @type {number} */ ms) => {
@@ -75,7 +90,11 @@ export async function check(options) {
     for (const app of fleet.apps.filter((each) => each.hasDied())) {
       figures.violations.push({ kind: "died", detail: `the ${app.framework} app ended` });
     }
+    clients.close();
+    figures.vitals = (await watched?.end()) ?? [];
+    figures.violations.push(...figures.vitals.flatMap(judgeVitals));
   } finally {
+    watched?.stop();
     clients.close();
     await fleet.stop();
     await new Promise((resolve) => (file === undefined ? resolve(undefined) : file.end(() => resolve(undefined))));
@@ -103,11 +122,25 @@ async function healthy({ apps }) {
   for (const { port, framework } of apps) {
     const url = `http://127.0.0.1:${port}/?op=login&life=warm`;
     const until = performance.now() + 60_000;
-    while ((await fetch(url).then(({ status }) => status)) !== 200) {
+    while ((await statusOf(url)) !== 200) {
       if (performance.now() > until) throw new Error(`the ${framework} app doesn't find its store again`);
       await pause(50);
     }
   }
+}
+
+/**
+ * On a connection of its own: one that is kept would stand among the app's sockets.
+ * @param {string} url
+ * @returns {Promise<number | undefined>}
+ */
+function statusOf(url) {
+  return new Promise((resolve, reject) => {
+    const asked = request(url, { agent: false }, (answer) => {
+      answer.resume().on("end", () => resolve(answer.statusCode));
+    });
+    asked.on("error", reject).end();
+  });
 }
 
 /**
