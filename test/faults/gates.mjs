@@ -1,11 +1,13 @@
 // @ts-check
 /**
- * The gates: the suites of the test plan with their whole counts, one after the other, and a table of what was really
- * done. The code is that of `npm test`, with `HOLDFAST_FULL` set. Ends with 1 where a gate did not hold.
+ * The gates: the suites of the test plan (`gate-list.mjs`) with their whole counts, one after the other, and a table of
+ * what was really done. The code is that of `npm test`, with `HOLDFAST_FULL` set; chaos and the soak are their own
+ * programs. Ends with 1 where a gate did not hold.
  *
- * $ npm run gates                       # all of them: about an hour on two free cores
+ * $ npm run gates                       # all of them: about two hours on two free cores
  * $ npm run gates -- T12 T13            # some
  * $ npm run gates -- --seed 7 T15       # as they were once
+ * $ npm run gates -- --chaos 600 --soak 3600 T6 T7 T20    # their runs that long, in seconds
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,59 +15,16 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { gates } from "./gate-list.mjs";
 import { plantAll } from "./planted/plant.mjs";
 
 const root = join(import.meta.dirname, "..", "..");
 
 /**
- * @typedef {{ name: string, what: string, tests: readonly string[], pattern?: string }} Gate
- *   `tests`: files from the root; `pattern`: part of the names of the tests in them that count
+ * @typedef {import("./gate-list.mjs").Gate} Gate
+ * @typedef {import("./gate-list.mjs").LongRun} LongRun
  * @typedef {{ isHeld: boolean, figures: readonly string[], seconds: number, failed: readonly string[] }} Result
  */
-
-/** @type {readonly Gate[]} */
-const gates = [
-  { name: "T1", what: "lost update", tests: ["test/races/parallel-writes.test.ts", "test/races/conflicts.test.ts"] },
-  { name: "T2", what: "logout, revocation, expiry", tests: ["test/races/endings.test.ts"] },
-  { name: "T3", what: "a new id", tests: ["test/races/rotation.test.ts"] },
-  { name: "T4", what: "redirects", tests: ["test/races/redirects.test.ts"] },
-  {
-    name: "T5",
-    what: "outages",
-    tests: [
-      "test/faults/outage.test.ts",
-      "test/faults/outage-load.test.ts",
-      "test/faults/outage-refusals.test.ts",
-      "test/faults/outage-apart.test.ts",
-    ],
-  },
-  {
-    name: "T9",
-    what: "lost answers",
-    tests: ["test/faults/lost-answers.test.ts", "test/faults/lost-answers-many.test.ts"],
-  },
-  { name: "T10", what: "another's data", tests: ["test/races/crossing.test.ts"] },
-  { name: "T11", what: "ids", tests: ["test/unit/id.test.ts"] },
-  { name: "T12", what: "cookies", tests: ["test/unit/fuzz-cookie.test.ts", "test/unit/cookie.test.ts"] },
-  { name: "T13", what: "garbage", tests: ["test/faults/garbage.test.ts"] },
-  { name: "T14", what: "values", tests: ["test/unit/codec.test.ts", "test/unit/values.test.ts"] },
-  { name: "T15", what: "against a model", tests: ["test/races/model.test.ts"] },
-  {
-    name: "T16",
-    what: "how responses end",
-    tests: [
-      "test/faults/response-matrix.test.ts",
-      "test/faults/response-matrix-by-hand.test.ts",
-      "test/faults/response-matrix-http2.test.ts",
-      "test/faults/response-matrix-streams.test.ts",
-    ],
-  },
-  { name: "T17", what: "floods", tests: ["test/security/flood.test.ts"] },
-  { name: "T18", what: "expiry", tests: ["test/races/expiry.test.ts", "test/unit/lifetimes.test.ts"] },
-  { name: "T19", what: "planted bugs", tests: ["test/faults/checker.test.ts"], pattern: "the checker catches" },
-  { name: "principals", what: "logins, revocations and limits", tests: ["test/races/principals.test.ts"] },
-  { name: "index", what: "the index after a soak", tests: ["test/faults/index-soak.test.ts"] },
-];
 
 /**
  * Runs a gate's tests in a process of their own.
@@ -114,6 +73,55 @@ async function run({ name, tests, pattern }, seed, folder) {
 }
 
 /**
+ * What a long run's report comes to, in the table.
+ * @param {string} what it ran on
+ * @param {import("./chaos/run.mjs").ChaosReport | import("./checker/run.mjs").Figures} report
+ */
+function told(what, report) {
+  const { seed, operations, violations, longestWaitMs } = report;
+  const faults =
+    "outages" in report ? Object.values(report.outages).map((each) => each.faults) : Object.values(report.faults);
+  const counts = [operations, faults.reduce((sum, count) => sum + count, 0)].map((count) => count.toLocaleString("en"));
+  const growths = "vitals" in report ? report.vitals.flatMap(({ growth = [] }) => growth) : [];
+  const most = Math.max(...growths.map(({ perTenMinutes }) => perTenMinutes)).toFixed(2);
+  const memory = growths.length === 0 ? "" : `, memory ${most} MB per 10 minutes at most`;
+  return `${what}, seed ${seed}: ${counts[0]} operations, ${counts[1]} faults, ${violations.length} promises broken, longest wait ${longestWaitMs} ms${memory}`;
+}
+
+/**
+ * A gate's long run, once for each of its seeds.
+ * @param {LongRun} what
+ * @param {number} firstSeed
+ * @param {string} seconds of load
+ * @returns {Promise<Result>}
+ */
+async function runLong({ program, args, seeds }, firstSeed, seconds) {
+  /** @type {Result[]} */
+  const results = [];
+  for (let seed = firstSeed; seed < firstSeed + seeds; seed += 1) {
+    const started = performance.now();
+    const own = [join(import.meta.dirname, program), ...args, "--seed", `${seed}`, "--seconds", seconds, "--json"];
+    const child = spawn(process.execPath, own, { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+    let output = "";
+    child.stdout.on("data", (chunk) => {
+      output += chunk;
+      process.stdout.write(chunk);
+    });
+    const [code] = await once(child, "close");
+    const last = output.trim().split("\n").at(-1) ?? "";
+    const report = last.startsWith("{") ? JSON.parse(last) : undefined;
+    const name = [program, ...args].join(" ");
+    results.push({
+      isHeld: code === 0 && report?.violations.length === 0,
+      figures: [report === undefined ? `${name}, seed ${seed}: no report` : told(name, report)],
+      seconds: (performance.now() - started) / 1000,
+      failed: report?.violations.map((/** @type {{ detail: string }} */ { detail }) => detail).slice(0, 5) ?? [],
+    });
+  }
+  return joined(results);
+}
+
+/**
  * T19's other half: bugs planted in a copy of the product.
  * @returns {Promise<Result>}
  */
@@ -144,7 +152,11 @@ function joined(results) {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seed: { type: "string", default: String(Date.now() % 1_000_000) } },
+  options: {
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    chaos: { type: "string", default: "60" },
+    soak: { type: "string", default: "1800" },
+  },
 });
 const unknown = positionals.filter((name) => !gates.some((gate) => gate.name === name));
 if (unknown.length > 0) {
@@ -157,8 +169,13 @@ const table = ["| gate | | done | result | s |", "|---|---|---|---|---|"];
 try {
   for (const gate of chosen) {
     console.log(`\n== ${gate.name}, ${gate.what} (seed ${values.seed})`);
-    const own = await run(gate, values.seed, folder);
-    const { isHeld, figures, seconds, failed } = gate.name === "T19" ? joined([own, await plantBugs()]) : own;
+    const results = gate.tests.length === 0 ? [] : [await run(gate, values.seed, folder)];
+    if (gate.name === "T19") results.push(await plantBugs());
+    for (const long of gate.runs ?? []) {
+      const forSeconds = long.program === "soak.mjs" ? values.soak : values.chaos;
+      results.push(await runLong(long, Number(values.seed), forSeconds));
+    }
+    const { isHeld, figures, seconds, failed } = joined(results);
     if (!isHeld) process.exitCode = 1;
     const result = isHeld ? "held" : `NOT HELD${failed.map((name) => `<br>${name}`).join("")}`;
     table.push(`| ${gate.name} | ${gate.what} | ${figures.join("; ")} | ${result} | ${Math.round(seconds)} |`);
