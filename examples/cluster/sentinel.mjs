@@ -17,7 +17,7 @@ import { ask, info, startRedis } from "./redis.mjs";
  */
 
 /** What the Sentinels call the master. */
-const group = "sessions";
+export const group = "sessions";
 /**
  * How often Sentinels ask, in ms, for a `down-after` below a second or two; Redis 7.0 and later, no line of sentinel.conf.
  * As it is, they ask a new master for the first time when such a `down-after` is over, and hold it to be down for being

@@ -7,7 +7,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePort } from "../../../examples/cluster/free-port.mjs";
 import { Processes, until } from "../../../examples/cluster/processes.mjs";
-import { startSentinel } from "../../../examples/cluster/sentinel.mjs";
+import { ask } from "../../../examples/cluster/redis.mjs";
+import { group, startSentinel } from "../../../examples/cluster/sentinel.mjs";
 import { isFollowed } from "../../support/redis-followers.mjs";
 import { startNetwork } from "./network.mjs";
 import { startRedisCluster } from "./redis-cluster.mjs";
@@ -95,7 +96,12 @@ async function startRedis(processes, network, topology, isDurable) {
   }
   const { publish, sourceOf } = network;
   const redis = await startSentinel(processes, { publish, sourceOf, downAfterMs: silenceMs.sentinel });
-  return { ...redis, masters: async () => [await redis.master()].filter((server) => server !== undefined) };
+  return {
+    ...redis,
+    masters: async () => [await redis.master()].filter((server) => server !== undefined),
+    /** As an operator does it. */
+    handOver: () => ask(redis.sentinels[0]?.port ?? 0, "SENTINEL", "FAILOVER", group),
+  };
 }
 
 /** @param {{ topology: Topology, durability?: object | undefined }} options */

@@ -12,7 +12,7 @@ import { oneOf } from "../checker/faults.mjs";
 
 /**
  * @typedef {import("./cluster.mjs").ChaosCluster} ChaosCluster
- * @typedef {"node kill" | "master kill" | "hung master" | "partition" | "stalled replication"} FaultKind
+ * @typedef {"node kill" | "master kill" | "hung master" | "partition" | "stalled replication" | "planned failover"} FaultKind
  *
  * @typedef {object} Fault
  * @property {FaultKind} kind
@@ -64,23 +64,40 @@ const masterFaults = {
   /** Its replicas get nothing more, then it is killed: what they lack is gone. It is back when another has taken over. */
   "stalled replication": async (cluster, master) => {
     const { network, redis } = cluster;
-    const server = redis.servers.find(({ name }) => name === master);
-    if (server === undefined) throw new Error(`there is no ${master}`);
-    const { length: shards } = await redis.masters();
+    const { server, replaced } = await successionOf(cluster, master);
     await network.hold(server.port);
     await pause(stallMs);
     const lackedBytes = await lackedBy(server, redis.servers);
     await cluster.kill(master);
     await network.drop(server.port);
-    const isReplaced = async () => {
-      const masters = await redis.masters();
-      return masters.length === shards && !masters.includes(server);
-    };
-    await until(isReplaced, `another master in place of ${master}`);
+    await replaced();
     await cluster.revive(master);
     return { lackedBytes };
   },
+  /** SENTINEL FAILOVER, CLUSTER FAILOVER: as an operator does it, with all servers well. */
+  "planned failover": async (cluster, master) => {
+    const { server, replaced } = await successionOf(cluster, master);
+    await until(async () => (await cluster.redis.handOver(server)) === "OK", `${master} to be handed over`);
+    await replaced();
+    return {};
+  },
 };
+
+/**
+ * A master, and how to wait until another has taken its place.
+ * @param {ChaosCluster} cluster
+ * @param {string} master
+ */
+async function successionOf({ redis }, master) {
+  const server = redis.servers.find(({ name }) => name === master);
+  if (server === undefined) throw new Error(`there is no ${master}`);
+  const { length: shards } = await redis.masters();
+  const isReplaced = async () => {
+    const masters = await redis.masters();
+    return masters.length === shards && !masters.includes(server);
+  };
+  return { server, replaced: () => until(isReplaced, `another master in place of ${master}`) };
+}
 
 /**
  * How much of its own the replica that is farthest ahead lacks.

@@ -37,6 +37,14 @@ export async function startRedisCluster(processes, network, { nodeTimeoutMs, rep
   const cluster = {
     servers,
     masters,
+    /** As an operator does it. @param {{ publicPort: number }} master */
+    async handOver({ publicPort }) {
+      for (const { port } of servers) {
+        const { role, master_port: followed } = await info(port, "replication");
+        if (role === "slave" && Number(followed) === publicPort) return ask(port, "CLUSTER", "FAILOVER");
+      }
+      throw new Error("a master without a replica");
+    },
     /** For `redisStore()`. */
     url: `redis+cluster://${servers.map(({ publicPort }) => `127.0.0.1:${publicPort}`).join(",")}`,
     /** Whether everybody is there, sees everybody, and each master has its replicas, which follow it. */

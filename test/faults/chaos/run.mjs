@@ -44,7 +44,14 @@ import { Outages } from "./outages.mjs";
  */
 
 /** @type {readonly import("./faults.mjs").FaultKind[]} */
-export const faultKinds = ["master kill", "hung master", "partition", "node kill", "stalled replication"];
+export const faultKinds = [
+  "master kill",
+  "hung master",
+  "partition",
+  "node kill",
+  "stalled replication",
+  "planned failover",
+];
 
 /** What a master acknowledges while replication is stalled is lost with it, but for what replicas confirmed. */
 const needsDurability = "stalled replication";
