@@ -82,9 +82,12 @@ function told(what, report) {
   const faults =
     "outages" in report ? Object.values(report.outages).map((each) => each.faults) : Object.values(report.faults);
   const counts = [operations, faults.reduce((sum, count) => sum + count, 0)].map((count) => count.toLocaleString("en"));
-  const growths = "vitals" in report ? report.vitals.flatMap(({ growth = [] }) => growth) : [];
-  const most = Math.max(...growths.map(({ perTenMinutes }) => perTenMinutes)).toFixed(2);
-  const memory = growths.length === 0 ? "" : `, memory ${most} MB per 10 minutes at most`;
+  const most = (/** @type {"rss" | "heap"} */ of) => {
+    const growths = "vitals" in report ? report.vitals.flatMap(({ [of]: growth = [] }) => growth) : [];
+    const slope = Math.max(...growths.map(({ perTenMinutes }) => perTenMinutes));
+    return growths.length === 0 ? "" : `, ${of} ${slope.toFixed(2)} MB per 10 minutes at most`;
+  };
+  const memory = `${most("rss")}${most("heap")}`;
   return `${what}, seed ${seed}: ${counts[0]} operations, ${counts[1]} faults, ${violations.length} promises broken, longest wait ${longestWaitMs} ms${memory}`;
 }
 

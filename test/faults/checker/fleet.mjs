@@ -127,10 +127,13 @@ async function startProxy(target) {
   return proxy;
 }
 
-/** @param {{ framework: string, url: string, direct?: string, bug?: string | undefined }} settings */
-export async function startApp(settings) {
+/**
+ * @param {{ framework: string, url: string, direct?: string, bug?: string | undefined }} settings
+ * @param {string[]} [flags] of Node
+ */
+export async function startApp(settings, flags = []) {
   const app = join(import.meta.dirname, "app.mjs");
-  const child = spawn(process.execPath, [app, JSON.stringify(settings)], {
+  const child = spawn(process.execPath, [...flags, app, JSON.stringify(settings)], {
     stdio: ["pipe", "pipe", "inherit"],
     env: { ...process.env, NODE_ENV: "test" },
   });
@@ -164,14 +167,17 @@ export async function startApp(settings) {
 }
 
 /**
- * @param {{ bug?: string | undefined, frameworks?: readonly string[] }} options
+ * @param {{ bug?: string | undefined, frameworks?: readonly string[], watches?: boolean }} options
  */
-export async function startFleet({ bug, frameworks = ["express", "koa", "fastify"] }) {
+export async function startFleet({ bug, frameworks = ["express", "koa", "fastify"], watches = false }) {
   const redis = await startRedis();
   const proxies = await Promise.all(frameworks.map(() => startProxy(redis.port)));
   const apps = await Promise.all(
     frameworks.map((framework, index) =>
-      startApp({ framework, url: `redis://127.0.0.1:${proxies[index]?.port}`, direct: redis.url, bug }),
+      startApp(
+        { framework, url: `redis://127.0.0.1:${proxies[index]?.port}`, direct: redis.url, bug },
+        watches ? ["--expose-gc"] : [],
+      ),
     ),
   );
   return {

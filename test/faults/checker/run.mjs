@@ -72,7 +72,7 @@ export async function check(options) {
       model.add(entry);
     },
   });
-  const watched = options.watches ? await watch(fleet.apps) : undefined;
+  const watched = options.watches ? await watch(fleet.apps, seconds) : undefined;
   try {
     const signal = AbortSignal.timeout(seconds * 1000);
     const report = (/** @type {string} */ fault, /** @type {number} */ ms) => {
