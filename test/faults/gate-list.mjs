@@ -100,6 +100,10 @@ export const gates = [
     tests: [],
     runs: [{ program: "soak.mjs", args: ["--calm", "60000"], seeds: 1 }],
   },
-  { name: "principals", what: "logins, revocations and limits", tests: ["test/races/principals.test.ts"] },
+  {
+    name: "principals",
+    what: "logins, revocations, limits and what is told of them",
+    tests: ["test/races/principals.test.ts", "test/races/events.test.ts"],
+  },
   { name: "index", what: "the index after a soak", tests: ["test/faults/index-soak.test.ts"] },
 ];
