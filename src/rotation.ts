@@ -84,16 +84,16 @@ export async function renew(state: SessionState, budget: Budget, { login = true 
   const earlier = isLogin ? undefined : base;
   const secret = newSecret(context.options.genId);
   const id = publicIdOf(secret);
-  const ids = { from: { id: oldId, principal: base.content.meta.principal }, to: { id, principal: mine.meta.principal } };
-  const renaming = await beginRenaming(context, budget, ids, idleMsOf(context, mine.meta));
+  const from = { id: oldId, principal: base.content.meta.principal };
+  const to = { id, principal: mine.meta.principal };
+  const renaming = await beginRenaming(context, budget, { from, to }, idleMsOf(context, mine.meta));
   let failure: SessionError | undefined;
   // The new record first: a crash in between leaves the old session alive, not the user without one.
   const begun = create(state, budget, { id, content: mine, expected: "absent", earlier });
   let known = await begun.catch((error: unknown) => withdraw(context, id, error));
   let isOldInDoubt = true;
   let conflicts: string[] | undefined;
-  // What another request saved under the old id is in the new record before the old one ends: so no failure in between,
-  // of this node or of the store, takes it away. Where this fails, the old id goes on as it is.
+  // What another saved under the old id is in the new record before that ends: no failure in between takes it away.
   const takeOver = async (theirs: Content | undefined): Promise<void> => {
     isOldInDoubt = false;
     const written = known.content;
