@@ -104,7 +104,7 @@ const act = fc.record({
   waitMs: fc.constantFrom(0, 1, 2_999, 3_000, 20_000, 59_999, 60_000),
 });
 
-const sequences = times(1500, 10_000);
+const sequences = times(1000, 10_000);
 const interleavings = times(150, 2000);
 
 describe(`two engines on one store (seed ${seed})`, () => {

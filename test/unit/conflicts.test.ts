@@ -196,7 +196,9 @@ describe("a save that others keep beating", () => {
     const request = await client.arrive();
     request.session.views = 1;
     const start = performance.now();
-    await expect(request.visit.commit()).rejects.toMatchObject({ status: 503, code: "ERR_SESSION_STORE_TIMEOUT" });
+    // The store's own word where the last try had less than a moment left.
+    const code = expect.stringMatching(/^ERR_SESSION_STORE(_TIMEOUT)?$/);
+    await expect(request.visit.commit()).rejects.toMatchObject({ status: 503, code });
     expect(performance.now() - start).toBeGreaterThan(250);
     // Many times, with pauses that grow: not in a tight loop.
     expectDone(refused(), 4, "tries");
