@@ -56,6 +56,8 @@ const redis = await startRedis(unpinned);
 const about = await describeMachine(redis.client, unpinned);
 
 // First, while this process is small: what a million keys leave behind would be in the figures.
+progress("large sessions");
+const rows = await large({ url: redis.url, operations: Math.ceil(operations / 10) });
 progress("near cache");
 const { keys } = await ours(redis, { count: cached, contents, operations: 1 });
 const near = await nearCached(redis, keys);
@@ -69,9 +71,6 @@ for (const sessions of counts) {
   const { bytesEach, read, change } = mine;
   sizes.push({ sessions, above: bytesEach - payload, theirs: theirs - payload, read, change });
 }
-progress("large sessions");
-const rows = await large({ url: redis.url, operations: Math.ceil(operations / 10) });
-
 progress("app processes");
 const appRows = [];
 for (const processes of appCounts) appRows.push(await apps(redis, { processes, operations }));
