@@ -15,7 +15,7 @@ import { startProxy } from "../support/tcp-proxy.ts";
 
 const secret = "a secret of the tests of lost answers, long enough";
 /** A thousand in all, over the three frameworks. */
-const drops = times(20, 334);
+const drops = times(10, 334);
 const impatient = {
   commandTimeout: 150,
   socketTimeout: 2_000,

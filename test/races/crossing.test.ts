@@ -16,7 +16,7 @@ import { seeded } from "../support/seeded.mjs";
 const secret = "a secret of the tests of crossing, long enough";
 const clients = 64;
 /** A million in all, over the three frameworks. */
-const requestsEach = times(50, 5_210);
+const requestsEach = times(30, 5_210);
 let redis: RedisServer;
 
 beforeAll(async () => {
