@@ -21,7 +21,7 @@ export default defineConfig({
     environment: "node",
     pool: "forks",
     // More than cores: many tests wait for outages, failovers and browsers.
-    maxWorkers: 4,
+    maxWorkers: 3,
     // For what hangs only: a busy machine may take many times what a test takes on a quiet one. Waits have their own.
     testTimeout: 600_000,
     hookTimeout: 600_000,
