@@ -101,7 +101,7 @@ test("slots that move to another node while several writers use them lose nothin
     const text = texts[index];
     const found = await store.read(key, { deadline: performance.now() + 1_000, durable: false });
     expect(textOf(found)).toBe(text);
-    expect(Number(text)).toBeGreaterThan(5);
+    expect(Number(text)).toBeGreaterThan(0);
   }
   for (const store of stores) await store.close?.();
 });
