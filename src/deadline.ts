@@ -60,11 +60,15 @@ function begun<T>(call: (deadline: number) => Promise<T>, deadline: number): Pro
   }
 }
 
-/** Whether `work` settles before `deadline` (by `performance.now()`); waits no longer than that. Rejects as `work` does. */
-export async function isDoneBy(deadline: number, work: Promise<unknown>): Promise<boolean> {
+/**
+ * Whether `work` settles before `deadline` (by `performance.now()`); waits no longer than that. Rejects as `work` does.
+ * `keepsAlive`: whether the process goes on for the wait alone.
+ */
+export async function isDoneBy(deadline: number, work: Promise<unknown>, keepsAlive = true): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {
     timer = setTimeout(resolve, Math.max(0, deadline - performance.now()), false);
+    if (!keepsAlive) timer.unref();
   });
   try {
     return await Promise.race([work.then(() => true), late]);

@@ -97,9 +97,9 @@ export class Expiry {
     }
     const held = this.#hold(id, lease);
     const telling = events.tell("expired", { id });
-    const result = await patiently(telling);
+    const isTimely = await isDoneBy(performance.now() + patienceMs, telling, false);
     const last = await held.release();
-    if (result === "late") {
+    if (!isTimely) {
       events.fail(
         "expired",
         new Error(`it had not settled after ${patienceMs / 1_000} seconds; it will be told again`),
@@ -107,7 +107,7 @@ export class Expiry {
       return false;
     }
     // A listener that failed: due again when the lease lapses.
-    if (result) await this.#settle(id, last, undefined);
+    if (await telling) await this.#settle(id, last, undefined);
     return true;
   }
 
@@ -138,19 +138,6 @@ export class Expiry {
 
   #budget(): Budget {
     return new Budget(this.#context.options.storeTimeoutMs);
-  }
-}
-
-/** Waits as long as a listener may take; keeps no process alive. */
-async function patiently<T>(work: Promise<T>): Promise<T | "late"> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<"late">((resolve) => {
-    timer = setTimeout(resolve, patienceMs, "late").unref();
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
