@@ -108,7 +108,7 @@ export async function renew(state: SessionState, budget: Budget, { login = true 
     const retired = await retire(context, budget, { id: oldId, base }, takeOver);
     failure = await endRenaming(context, budget, renaming, { known, ...retired });
   } catch (error) {
-    if (!isOldInDoubt) await undoRenaming(context, budget, renaming).catch(() => {}); // nobody knows the new id
+    if (!isOldInDoubt) await undoRenaming(context, budget, renaming).catch(() => unschedule(context, id));
     throw error;
   } finally {
     // Where the store failed meanwhile, nobody can tell whether the old id is dead: the browser must have the new one.
@@ -118,7 +118,7 @@ export async function renew(state: SessionState, budget: Budget, { login = true 
       state.known = known;
       state.baseline = known.content;
       state.isCookieDue = true;
-    } else unschedule(context, id);
+    }
   }
   if (failure !== undefined) {
     state.end("revoked");

@@ -227,7 +227,7 @@ const inLogins = [
   bug(
     "a login that a conflict refused leaves its record behind",
     "src/rotation.ts",
-    "if (!isOldInDoubt) await undoRenaming(context, budget, renaming).catch(() => {});",
+    "if (!isOldInDoubt) await undoRenaming(context, budget, renaming).catch(() => unschedule(context, id));",
     "",
     "test/unit/conflicts.test.ts",
   ),
