@@ -13,6 +13,7 @@ import { redisStore } from "../../src/stores/redis.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 import { seed, times } from "../support/counts.ts";
 import { Client } from "../support/exchange.ts";
+import { heard, logIn } from "../support/heard.ts";
 import { type RedisServer, startRedis, until } from "../support/redis-server.ts";
 import { seeded } from "../support/seeded.mjs";
 import { startProxy } from "../support/tcp-proxy.ts";
@@ -49,22 +50,6 @@ function engine({ prefix = `e${prefixes}:`, url = redis.url, clock, ...options }
 function nodes(plan: Plan = {}): [Sessions, Sessions] {
   prefixes += 1;
   return [engine(plan), engine(plan)];
-}
-
-async function logIn(sessions: Sessions, userId = "ada"): Promise<{ client: Client; id: string }> {
-  const client = new Client(sessions);
-  let id = "";
-  await client.request((session) => {
-    Object.assign(session, { userId });
-    id = session.id;
-  });
-  return { client, id };
-}
-
-function heard<K extends keyof SessionEvents>(sessions: Sessions, name: K): SessionEvents[K][] {
-  const events: SessionEvents[K][] = [];
-  sessions.on(name, (event) => void events.push(event));
-  return events;
 }
 
 /** Waits until a node hears: sessions are ended until one is heard of. */

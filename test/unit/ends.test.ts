@@ -1,14 +1,8 @@
 import { describe, expect, it } from "vitest";
-import {
-  createSessions,
-  memoryStore,
-  type SessionEvents,
-  type SessionOptions,
-  type Sessions,
-  type Store,
-} from "../../src/index.ts";
+import { createSessions, memoryStore, type SessionOptions, type Sessions, type Store } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 import { Client } from "../support/exchange.ts";
+import { heard } from "../support/heard.ts";
 import { probeStore } from "../support/probe-store.ts";
 
 const secret = "the newest secret, of thirty-two characters";
@@ -25,12 +19,6 @@ async function signedIn(sessions: Sessions): Promise<Client> {
   const client = new Client(sessions);
   await client.request((session) => Object.assign(session, { user: "alice", cart: ["pen"] }));
   return client;
-}
-
-function heard<K extends keyof SessionEvents>(sessions: Sessions, name: K): SessionEvents[K][] {
-  const events: SessionEvents[K][] = [];
-  sessions.on(name, (event) => void events.push(event));
-  return events;
 }
 
 describe("destroy()", () => {

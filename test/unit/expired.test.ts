@@ -1,15 +1,9 @@
 /** `expired`: of whom it is told, and what a listener or a store that fails does to it. On the memory store and a fake clock. */
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { ExpiryIndex } from "../../src/expiry-index.ts";
-import {
-  createSessions,
-  memoryStore,
-  type SessionEvents,
-  type SessionOptions,
-  type Sessions,
-  type Store,
-} from "../../src/index.ts";
+import { createSessions, memoryStore, type SessionOptions, type Sessions, type Store } from "../../src/index.ts";
 import { Client } from "../support/exchange.ts";
+import { heard, logIn } from "../support/heard.ts";
 import { probeStore } from "../support/probe-store.ts";
 
 const secret = "a secret of the tests of expired, 32 characters";
@@ -62,22 +56,6 @@ function setUp(options: Partial<SessionOptions> = {}) {
     return sessions;
   };
   return { memory, store, failing, meanwhile, engine };
-}
-
-async function logIn(sessions: Sessions, userId = "ada"): Promise<{ client: Client; id: string }> {
-  const client = new Client(sessions);
-  let id = "";
-  await client.request((session) => {
-    Object.assign(session, { userId });
-    id = session.id;
-  });
-  return { client, id };
-}
-
-function heard<K extends keyof SessionEvents>(sessions: Sessions, name: K): SessionEvents[K][] {
-  const events: SessionEvents[K][] = [];
-  sessions.on(name, (event) => void events.push(event));
-  return events;
 }
 
 describe("a listener of expired that never settles", () => {

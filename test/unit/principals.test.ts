@@ -1,15 +1,9 @@
 /** Whose session it is: lists, revocation, limits, and the new id that comes with another user. On the memory store. */
 import { describe, expect, it, vi } from "vitest";
-import {
-  createSessions,
-  memoryStore,
-  type SessionEvents,
-  type SessionOptions,
-  type Sessions,
-  type Store,
-} from "../../src/index.ts";
+import { createSessions, memoryStore, type SessionOptions, type Sessions, type Store } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 import { Client } from "../support/exchange.ts";
+import { heard } from "../support/heard.ts";
 
 const secret = "the newest secret, of thirty-two characters";
 
@@ -41,12 +35,6 @@ async function userOf(client: Client): Promise<unknown> {
     userId = session["userId"];
   });
   return userId;
-}
-
-function heard<K extends keyof SessionEvents>(sessions: Sessions, name: K): SessionEvents[K][] {
-  const events: SessionEvents[K][] = [];
-  sessions.on(name, (event) => void events.push(event));
-  return events;
 }
 
 const ids = async (sessions: Sessions, user: string): Promise<string[]> =>
