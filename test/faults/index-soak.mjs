@@ -6,10 +6,10 @@
  * $ node test/faults/index-soak.mjs --seconds 300
  *
  * Two engines, as on two nodes; half of the users have `maxSessions`. Sessions live for `--ttl` ms idle (two seconds)
- * and three times that in all, so that many expire meanwhile. Prints its seed and what was done; ends with status 1 when a name or a session is wrong.
+ * and three times that in all, so that many expire meanwhile. Prints its seed and what was done; ends with status 1 when
+ * a name or a session is wrong, by index-judge.mjs.
  */
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { IncomingMessage } from "node:http";
 import { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
@@ -19,6 +19,7 @@ import { redisStore } from "holdfast/redis";
 import { Redis } from "ioredis";
 import { freePort } from "../../examples/cluster/free-port.mjs";
 import { seeded } from "../support/seeded.mjs";
+import { judge, letTimePass, stopTime } from "./index-judge.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -40,14 +41,13 @@ const direct = new Redis(url, { retryStrategy: () => 50 });
 direct.on("error", () => {});
 while ((await direct.ping().catch(() => "")) !== "PONG") await delay(50);
 
+const lifetimes = { ttl, absoluteTimeout: 3 * ttl, touchInterval: ttl / 20 };
 /** @param {object} more */
 const engine = (more) =>
   createSessions({
     secret: "a secret of the index soak, 32 characters and more",
     store: redisStore(url),
-    ttl,
-    absoluteTimeout: 3 * ttl,
-    touchInterval: ttl / 20,
+    ...lifetimes,
     renewalTimeout: ttl * 0.75,
     storeTimeout: "20s",
     principal: (data) => /** @type {{ userId?: string }} */ (data).userId,
@@ -55,6 +55,13 @@ const engine = (more) =>
   });
 const free = [engine({}), engine({})];
 const limited = [engine({ maxSessions: most }), engine({ maxSessions: most })];
+const engines = [...free, ...limited];
+/** Public ids of all sessions that ever were. @type {Set<string>} */
+const lived = new Set();
+for (const sessions of engines) {
+  sessions.on("created", ({ id }) => lived.add(id));
+  sessions.on("renewed", ({ id }) => lived.add(id));
+}
 
 /** @type {Record<string, number>} */
 const done = {};
@@ -63,7 +70,15 @@ const draw = seeded(seed);
 const jars = new Map(Array.from({ length: userCount }, (_, at) => [`user-${at}`, new Set()]));
 
 /** @param {string} user */
-const engineOf = (user) => (Number(user.slice(5)) % 2 === 0 ? free : limited)[draw() < 0.5 ? 0 : 1] ?? engine({});
+const isLimited = (user) => Number(user.slice(5)) % 2 === 1;
+/** @param {string} user */
+const engineOf = (user) => (isLimited(user) ? limited : free)[draw() < 0.5 ? 0 : 1] ?? engine({});
+
+/** Epoch ms, by Redis's clock. */
+async function redisNow() {
+  const [seconds, microseconds] = await direct.time();
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
+}
 
 /**
  * @param {import("holdfast").Sessions} sessions
@@ -144,75 +159,35 @@ await Promise.all(
   }),
 );
 
-/**
- * The names in a user's set, healed by a list. A name that comes late (nobody waits for a refresh) takes another one.
- *
- * @param {string} user
- */
-async function namesOf(user) {
-  const owner = createHash("sha256").update(`holdfast principal\0${user}`).digest("base64url");
-  for (let tries = 0; ; tries++) {
-    const listed = await free[0]?.list(user);
-    const names = await direct.zrange(`holdfast:p:{${owner}}`, "0", "-1");
-    const gone = names.filter((name) => !listed?.some(({ id }) => id === name));
-    if (gone.length === 0 || tries === 20) return { names, gone };
-    await delay(50);
-  }
-}
+// What nobody waits for, a touch or a name that is refreshed, is waited for here: from now on nothing changes but by time.
+for (const sessions of engines) await sessions.close({ timeout: "60s" });
 
-/** @type {string[]} */
-const faults = [];
-let live = 0;
-let named = 0;
-let mostSeen = 0;
-/** What lives, by the records themselves. @type {Map<string, string[]>} */
-const living = new Map();
-const keys = (await direct.keys("holdfast:*")).filter((key) => key.length === "holdfast:".length + 43);
-for (let from = 0; from < keys.length; from += 1_000) {
-  const batch = keys.slice(from, from + 1_000);
-  for (const [at, record] of (await direct.mget(batch)).entries()) {
-    // A live record, and the line before its data.
-    const user = record?.startsWith("H1L") ? /"principal":"(user-\d+)"/.exec(record)?.[1] : undefined;
-    if (user) living.set(user, [...(living.get(user) ?? []), String(batch[at]?.slice("holdfast:".length))]);
-  }
-}
-const before = new Map();
-for (const user of jars.keys()) before.set(user, (await free[0]?.list(user))?.map(({ id }) => id).sort() ?? []);
-for (const [user, listed] of before) {
-  // What expired between the two looks is no fault.
-  /** @type {string[]} */
-  const alive = [];
-  for (const id of new Set([...listed, ...(living.get(user) ?? [])]))
-    if ((await free[0]?.get(id))?.id === id) alive.push(id);
-  const still = (/** @type {string[]} */ ids) => ids.filter((id) => alive.includes(id)).sort();
-  live += alive.length;
-  if (JSON.stringify(still(listed)) !== JSON.stringify(alive.sort())) {
-    faults.push(`${user}: ${listed.length} listed, ${alive.length} live`);
-  }
-  const { names, gone } = await namesOf(user);
-  if (JSON.stringify(still(names)) !== JSON.stringify(alive) || gone.length > 0) {
-    faults.push(`${user}: ${names.length} names, ${alive.length} live`);
-  }
-  if (Number(user.slice(5)) % 2 === 1) {
-    mostSeen = Math.max(mostSeen, alive.length);
-    if (alive.length > most) faults.push(`${user}: ${alive.length} sessions, ${most} may be`);
-  }
-}
-// When all have run out nothing may be left but the indexes' own ends.
-await delay(4 * ttl);
-for (const user of jars.keys()) {
-  const left = await free[0]?.list(user);
-  if (left?.length !== 0) faults.push(`${user}: ${left?.length} sessions after all ran out`);
-}
+/** @param {string} user */
+const mostOf = (user) => (isLimited(user) ? most : undefined);
+const question = {
+  url,
+  users: [...jars.keys()],
+  hasLived: (/** @type {string} */ id) => lived.has(id),
+  mostOf,
+  lifetimes,
+};
+const instant = await stopTime(direct);
+const faults = await judge(direct, instant, question);
+const owners = [...instant.live.values()].map(({ principal }) => principal);
+const perLimited = [...jars.keys()].filter(isLimited).map((user) => owners.filter((owner) => owner === user).length);
+await letTimePass(direct, instant);
+
+// When all have run out nothing may be left but what tells of ends, and that has a TTL.
+const ends = [...instant.live.values(), ...[...instant.names.values()].flat()].map(({ until }) => until);
+while ((await redisNow()) < Math.max(0, ...ends)) await delay(50);
+const later = await stopTime(direct);
+faults.push(...(await judge(direct, later, question)));
+if (later.live.size > 0) faults.push(`${later.live.size} sessions after all ran out`);
 const sets = (await direct.keys("holdfast:p:*")).filter((key) => !key.endsWith(":bar"));
-for (const set of sets) named += await direct.zcard(set);
-if (named > 0) faults.push(`${named} names are left in ${sets.length} sets after all sessions ran out`);
-for (const key of await direct.keys("holdfast:*")) {
-  if ((await direct.pttl(key)) === -1) faults.push(`${key.slice(0, 12)}… has no TTL`);
-}
+if (sets.length > 0) faults.push(`${sets.length} sets of names are left after all sessions ran out`);
 
-console.log(JSON.stringify({ seed, seconds: Number(values.seconds), done, live, mostOfOneLimited: mostSeen, faults }));
-for (const sessions of [...free, ...limited]) await sessions.close();
+const figures = { live: instant.live.size, mostOfOneLimited: Math.max(...perLimited) };
+console.log(JSON.stringify({ seed, seconds: Number(values.seconds), done, ...figures, faults }));
 direct.disconnect();
 server.kill();
 process.exitCode = faults.length === 0 ? 0 : 1;

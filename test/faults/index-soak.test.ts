@@ -20,6 +20,7 @@ it(`after ${seconds} s of logins, revocations and limits the indexes name exactl
   const report = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}");
   expect(report).toMatchObject({ seed, faults: [] });
   expectDone(report.done.login, 10, "logins");
+  expectDone(report.live, 0, "sessions that live at the end");
   expectDone(report.done.revoke, 0, "revocations");
   for (const [what, count] of Object.entries(report.done)) tally("index", `× ${what}`, Number(count));
 });
