@@ -44,9 +44,19 @@ function npm() {
     : { command: process.platform === "win32" ? "npm.cmd" : "npm", first: [] };
 }
 
+const unfit = "package-lock.json does not fit package.json: run `npm install` once, and commit both.";
+const unreachable = "Is the npm registry reachable from here? Run the command again once it is.";
+
+/** The first and the last lines: npm names the error first, a package's own script says last why it failed. @param {string} text */
+function bothEnds(text) {
+  const lines = text.split("\n");
+  return (lines.length > 16 ? [...lines.slice(0, 8), "…", ...lines.slice(-8)] : lines).join("\n");
+}
+
 /**
- * Installs what the lock file names where it is needed; throws an error that a person can act on where it fails. Not
- * `npm ci`: that refuses a lock file which leaves out optional binaries of platforms that are not this one.
+ * Installs what the lock file names where something is missing or outdated; throws an error that a person can act on
+ * where it fails. `npm ci` puts exactly that into an empty `node_modules`, and refuses a lock file that does not fit
+ * `package.json`, or leaves out another platform's binaries.
  */
 export function ensureDependencies() {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
@@ -60,21 +70,16 @@ export function ensureDependencies() {
   console.log("Installing dependencies from the lock file …");
   const started = performance.now();
   const { command, first } = npm();
-  const result = spawnSync(
-    command,
-    [...first, "install", "--no-save", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"],
-    {
-      cwd: root,
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "pipe"],
-    },
-  );
+  const result = spawnSync(command, [...first, "ci", "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   if (result.status !== 0) {
     const said = result.error?.message ?? `${result.stdout}${result.stderr}`.trim();
     throw new Error(
-      `The dependencies could not be installed: \`npm install\` failed (${result.status ?? result.signal ?? "not started"}).\n` +
-        "Is the npm registry reachable from here? Run the command again once it is.\n" +
-        `What npm said:\n${said.split("\n").slice(-12).join("\n")}`,
+      `The dependencies could not be installed: \`npm ci\` failed (${result.status ?? result.signal ?? "not started"}).\n` +
+        `${/\bEUSAGE\b/.test(said) ? unfit : unreachable}\nWhat npm said:\n${bothEnds(said)}`,
     );
   }
   console.log(`Installed in ${((performance.now() - started) / 1000).toFixed(0)} s.`);

@@ -64,7 +64,7 @@ describe("the dependencies", () => {
       failed: false,
       output: expect.stringMatching(/^Installing dependencies .*\nInstalled in \d+ s\.\n$/),
     });
-    expect(await readFile(join(dir, "asked"), "utf8")).toMatch(/^install --no-save --include=dev/);
+    expect(await readFile(join(dir, "asked"), "utf8")).toMatch(/^ci --include=dev/);
     const second = await call("dependencies.mjs", "it.ensureDependencies();", { npm_execpath: npm });
     expect(second).toEqual({ failed: false, output: "" });
   });
@@ -74,7 +74,22 @@ describe("the dependencies", () => {
     await writeFile(npm, `console.error("npm error code ENOTFOUND"); process.exit(1);`);
     const { failed, output } = await call("dependencies.mjs", "it.ensureDependencies();", { npm_execpath: npm });
     expect(failed).toBe(true);
-    expect(output).toMatch(/could not be installed[\s\S]*registry reachable[\s\S]*ENOTFOUND/);
+    expect(output).toMatch(/could not be installed: `npm ci` failed[\s\S]*registry reachable[\s\S]*ENOTFOUND/);
+  });
+
+  it("whose lock file npm refuses are one message that names what it lacks, and how to write it anew", async () => {
+    const npm = join(dir, "npm-cli.js");
+    const said = [
+      "npm error code EUSAGE",
+      "npm error Missing: a@1.0.0 from lock file",
+      ...Array(40).fill("npm error help"),
+    ];
+    await writeFile(npm, `console.error(${JSON.stringify(said.join("\n"))}); process.exit(1);`);
+    const { failed, output } = await call("dependencies.mjs", "it.ensureDependencies();", { npm_execpath: npm });
+    expect(failed).toBe(true);
+    expect(output).toMatch(/does not fit package\.json: run `npm install`[\s\S]*Missing: a@1\.0\.0/);
+    expect(output).not.toContain("registry reachable");
+    expect(output.split("\n").length).toBeLessThan(24);
   });
 });
 
