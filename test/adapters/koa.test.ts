@@ -137,6 +137,7 @@ describe.each(versions)("%s: a handler that throws", (_name, App) => {
       { App },
     );
     const response = await browser.get("/throw");
+    expect(response.status).toBe(500);
     expect(response.setCookies.map((line) => line.split("=")[0])).toEqual(["sid", "a"]);
     expect([response.headers.get("x-why"), response.headers.get("x-dropped")]).toEqual(["because", null]);
     expect(response.headers.get("vary")).toBe("Cookie, Accept");

@@ -1,5 +1,6 @@
 /** Rows of the adapter contract: reading, changing and replacing the data. */
 import { describe, expect, it } from "vitest";
+import { Browser } from "../support/browser.ts";
 import type { AdapterDriver } from "./adapter.ts";
 import { bench, dataOf, signedIn } from "./adapter-kit.ts";
 
@@ -118,10 +119,10 @@ export function dataRows(driver: AdapterDriver): void {
             const unchanged = await session.save();
             session.mine = 1;
             const saved = await session.save();
-            await fetch(new URL("/set?theirs=2", app.url), { headers: { cookie: query.get("cookie") ?? "" } });
+            await new Browser(app.url).get("/set?theirs=2", { headers: { cookie: query.get("cookie") ?? "" } });
             session.mine = 2;
             const merged = await session.save();
-            await fetch(new URL("/logout", app.url), { headers: { cookie: query.get("cookie") ?? "" } });
+            await new Browser(app.url).get("/logout", { headers: { cookie: query.get("cookie") ?? "" } });
             session.mine = 3;
             const gone = await session.save();
             return { json: [unchanged, saved, merged, gone] };

@@ -129,7 +129,8 @@ function failedLoadRows(driver: AdapterDriver): void {
     });
     await signedIn(app);
     app.store.failing.add("read");
-    expect((await app.browser.get("/data")).text).toBe("ERR_SESSION_STORE undefined");
+    const { status, text } = await app.browser.get("/data");
+    expect([status, text]).toEqual([503, "ERR_SESSION_STORE undefined"]);
   });
 
   it("requests without a cookie are served while the store is away", async () => {

@@ -1,6 +1,7 @@
 /** Rows of the adapter contract on a real redis-server: the store that people use, with its commands counted. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { redisStore } from "../../src/stores/redis.ts";
+import { Browser } from "../support/browser.ts";
 import { type ProbeStore, probeStore } from "../support/probe-store.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import type { AdapterDriver } from "./adapter.ts";
@@ -44,7 +45,7 @@ export function redisRows(driver: AdapterDriver): void {
         await monitor.flush();
         return own(monitor.lines).length - before;
       };
-      expect(await commands(() => fetch(new URL("/data", app.url)))).toBe(0);
+      expect(await commands(() => new Browser(app.url).get("/data"))).toBe(0);
       expect(await commands(() => app.browser.get("/data"))).toBe(1);
       expect(await commands(() => app.browser.get("/set?theme=light"))).toBe(2);
       await monitor.stop();
@@ -54,8 +55,10 @@ export function redisRows(driver: AdapterDriver): void {
       const app = await open();
       await signedIn(app);
       const numbers = Array.from({ length: 25 }, (_, index) => index);
-      await Promise.all(numbers.map((n) => app.browser.get(`/set?key${n}=${n}`)));
-      expect(Object.keys((await dataOf(app.browser)).data)).toHaveLength(26);
+      const answers = await Promise.all(numbers.map((n) => app.browser.get(`/set?key${n}=${n}`)));
+      expect(answers.map((answer) => answer.status)).toEqual(numbers.map(() => 200));
+      const expected = Object.fromEntries(numbers.map((n) => [`key${n}`, String(n)]));
+      expect((await dataOf(app.browser)).data).toEqual({ user: "ada", ...expected });
     });
 
     it("a Redis that is gone is a 503 within the store's time, and the cookie survives it", async () => {

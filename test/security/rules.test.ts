@@ -196,6 +196,8 @@ describe.each(frameworks)("in $name", (framework) => {
     for (const path of [`/?sid=${value}`, `/?sessionId=${id}`, `/;sid=${value}`, "/"]) {
       const headers = { authorization: `Bearer ${value}`, "x-session-id": value, sid: value };
       const answer = await elsewhere.get(path, { headers });
+      // A path with a parameter is no route of the app.
+      expect(path.startsWith("/;") ? [204, 404] : [200, 204]).toContain(answer.status);
       expect(answer.text).not.toContain('"user":"ada"');
     }
   });

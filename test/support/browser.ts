@@ -1,6 +1,23 @@
-/** A small browser for tests: fetch with a cookie jar (names and values only), redirects not followed. */
-
+/**
+ * A small browser for tests: fetch with a cookie jar (names and values only), redirects not followed. A test that never
+ * looks at the status of an answer says that it does not matter, and fails where it is 400 or more: what a refused
+ * request should have done would else be missed later, or never.
+ */
+import { afterEach } from "vitest";
+import { failLate, wasHeldUp } from "./in-time.ts";
 import { noteCookie } from "./raw-ids.ts";
+
+/** Refusals that nobody has looked at, and what was asked. */
+const unseen = new Map<Response, string>();
+
+afterEach(() => {
+  const missed = [...unseen].map(([{ status }, asked]) => ({ status, what: `${asked}: ${status}` }));
+  unseen.clear();
+  if (missed.length === 0) return;
+  const what = `refused, and the test never looked at the status: ${missed.map((each) => each.what).join(", ")}`;
+  if (missed.every(({ status }) => status === 503) && wasHeldUp()) failLate(what);
+  throw new Error(what);
+});
 
 /** What came back, body read. */
 export interface Answer {
@@ -50,11 +67,13 @@ export class Browser {
     const response = await this.open(path, init);
     const text = await response.text();
     return {
-      status: response.status,
+      get status() {
+        return response.status;
+      },
       headers: response.headers,
       setCookies: response.headers.getSetCookie(),
       text,
-      json: <T>() => JSON.parse(text) as T, // the caller names the shape it expects and asserts on it
+      json: <T>() => parsed(text, () => `${path} answered ${response.status}`) as T, // the caller names the shape, and asserts on it
     };
   }
 
@@ -69,6 +88,29 @@ export class Browser {
       if (clears) this.cookies.delete(name);
       else this.cookies.set(name, value);
     }
-    return response;
+    return watched(response, `${init.method ?? "GET"} ${path}`);
   }
+}
+
+/** What is no JSON is told with its status: of a store that was given up the page of an error is the first to be seen. */
+function parsed(text: string, what: () => string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(`${what()} with what is no JSON: ${text.slice(0, 200)}`);
+  }
+}
+
+/** Notes a refusal until its status is read. */
+function watched(response: Response, asked: string): Response {
+  const { status, ok } = response;
+  if (status < 400) return response;
+  unseen.set(response, asked);
+  const seen = <T>(value: T) => ({
+    get: () => {
+      unseen.delete(response);
+      return value;
+    },
+  });
+  return Object.defineProperties(response, { status: seen(status), ok: seen(ok) });
 }
