@@ -57,10 +57,13 @@ interface Bench {
   rejected: SessionEvents["rejected"][];
 }
 
+/** What an answer says is tested, not how soon it comes: 50 MB take a busy machine longer than a command may take. */
+function patient(): Pick<SessionOptions, "store" | "storeTimeout"> {
+  return { store: redisStore(server.url, { commandTimeout: 30_000, socketTimeout: 40_000 }), storeTimeout: "60s" };
+}
+
 async function bench(framework: Framework, options: Partial<SessionOptions> = {}): Promise<Bench> {
-  // What an answer says is tested, not how soon it comes: 50 MB take a busy machine longer than a command may take.
-  const store = redisStore(server.url, { commandTimeout: 30_000, socketTimeout: 40_000 });
-  const sessions = createSessions({ secret, store, storeTimeout: "60s", ...options });
+  const sessions = createSessions({ secret, ...patient(), ...options });
   const rejected: SessionEvents["rejected"][] = [];
   sessions.on("rejected", (event) => void rejected.push(event));
   const app = await framework.start(sessions, routes);
@@ -218,7 +221,7 @@ describe(`any bytes under the key (seed ${seed})`, () => {
   it(
     "random, cut short or changed: the user's own session or an anonymous one, one report, and writing works",
     async () => {
-      const sessions = createSessions({ secret, store: redisStore(server.url), storeTimeout: "15s" });
+      const sessions = createSessions({ secret, ...patient() });
       onTestFinished(() => sessions.close());
       const rejected: SessionEvents["rejected"][] = [];
       sessions.on("rejected", (event) => void rejected.push(event));

@@ -52,18 +52,15 @@ function nodes(plan: Plan = {}): [Sessions, Sessions] {
   return [engine(plan), engine(plan)];
 }
 
-/** Waits until a node hears: sessions are ended until one is heard of. */
+/** Waits until a node hears, and has heard all: sessions are ended until one is heard of, and then the last of them is. */
 async function listening(by: Sessions, events: SessionEvents["destroyed"][]): Promise<void> {
+  let last = "";
   await until(async () => {
-    const { id } = await logIn(by, "nobody in particular");
-    await by.destroy(id);
+    last = (await logIn(by, "nobody in particular")).id;
+    await by.destroy(last);
     return events.length > 0;
   }, "the node to hear");
-  await until(async () => {
-    const before = events.length;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    return events.length === before;
-  }, "silence");
+  await until(() => events.some(({ id }) => id === last), "the last of them to be heard of");
   events.length = 0;
 }
 

@@ -90,7 +90,7 @@ describe("a refusal by Redis", () => {
         secret,
         principal,
         maxSessions: 20,
-        ttl: 1_500,
+        ttl: "1h",
         expiredEvents: true,
         storeTimeout: "10s",
       } as const;
@@ -130,6 +130,7 @@ describe("a refusal by Redis", () => {
       expect(await here.destroyAll("ada", { except: lives })).toBe(17);
       expect((await there.list("ada")).map(({ id }) => id)).toEqual([lives]);
       await until(() => heard.filter((what) => what === "revoked true").length === 17, "the other node to be told");
+      await last.request((session) => session.expire({ idle: 1_500 }));
       await until(() => expired.includes(lives), "the session to expire");
       const stats = await redis.info("commandstats");
       const unused = named.filter((name) => !stats.includes(`cmdstat_${name.slice(1)}:`));
