@@ -70,7 +70,8 @@ for (const [name, App] of [
         res.status(500).json({ ...req.session });
       });
       const browser = await start(app);
-      expect((await browser.get("/inner/x")).json()).toEqual({ user: "ada" });
+      const answer = await browser.get("/inner/x");
+      expect([answer.status, answer.json()]).toEqual([500, { user: "ada" }]);
     });
 
     it('secure "auto" follows trust proxy: Secure behind a proxy that is trusted, not behind one that is not', async () => {

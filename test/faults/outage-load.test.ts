@@ -91,7 +91,8 @@ class Load {
         const path = ["/read", "/public", round % 12 === 2 ? `/set?${key}=1` : "/read"][round % 3] ?? "/read";
         const one = ask(member, path).then((timed) => {
           this.timed.push(timed);
-          if (path.startsWith("/set") && timed.answer.status === 200) {
+          // Whether a refusal is one too many is told where the outage is judged.
+          if (timed.answer.status === 200 && path.startsWith("/set")) {
             const keys = this.acknowledged.get(member.title) ?? [];
             this.acknowledged.set(member.title, [...keys, key]);
           }
